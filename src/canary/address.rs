@@ -1,0 +1,14 @@
+//! Addresses: where and how a platform delivers, as the target says it.
+
+use super::{route::Mode, secret::Secret};
+
+/// A Result Output address.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// The Result Output URL, secrets inside: `postgresql://user:pw@host/db/table`, `web://…`, `s3://…`.
+    pub url: Secret,
+    /// The same with secrets masked, for evidence and pages.
+    pub shown: String,
+    /// How rows are written. Already part of `url` where the scheme has a place for it.
+    pub mode: Mode,
+}

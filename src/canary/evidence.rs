@@ -1,0 +1,234 @@
+//! Evidence: what one run saw, phase by phase. It holds no opinion; `judge` judges it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{marker::Marker, tally::Rows, time::Timestamp};
+
+/// Where in its flight a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Being accepted by the platform.
+    Submit,
+    /// Waiting for the engine.
+    Queue,
+    /// Being computed.
+    Execute,
+    /// Being written out by the platform.
+    Export,
+    /// Becoming visible at the target.
+    Land,
+}
+
+impl Phase {
+    /// All phases in order.
+    pub const ALL: [Phase; 5] = [Phase::Submit, Phase::Queue, Phase::Execute, Phase::Export, Phase::Land];
+
+    /// The name in metrics and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Submit => "submit",
+            Phase::Queue => "queue",
+            Phase::Execute => "execute",
+            Phase::Export => "export",
+            Phase::Land => "land",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the platform says of a run. Details come from outside and are cut to a page's width by
+/// whoever heard them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// We never heard: no connection, no answer in time, or an answer that makes no sense.
+    Unheard {
+        /// Why we could not hear.
+        detail: String,
+    },
+    /// It answered, and would not take or tell: a 4xx that will not change, or still refusing.
+    Refused {
+        /// What it was asked for: submit, or the status of an accepted run.
+        phase: Phase,
+        /// Asking again will not change the answer.
+        for_good: bool,
+        /// What it answered.
+        detail: String,
+    },
+    /// Still at it.
+    Running {
+        /// Which phase it says it is in.
+        phase: Phase,
+    },
+    /// Finished, says the platform.
+    Done {
+        /// How many rows it says it wrote, where it says so.
+        rows: Option<u64>,
+    },
+    /// Finished with an error.
+    Error {
+        /// Where it failed.
+        phase: Phase,
+        /// The platform's own words.
+        detail: String,
+    },
+    /// Stopped by someone else than us.
+    Killed {
+        /// Where it was stopped.
+        phase: Phase,
+    },
+}
+
+impl Claim {
+    /// Whether the platform will say nothing more.
+    pub fn is_last_word(&self) -> bool {
+        matches!(
+            self,
+            Claim::Done { .. } | Claim::Error { .. } | Claim::Killed { .. } | Claim::Refused { for_good: true, .. }
+        )
+    }
+}
+
+/// What one independent read of the target found for a run, as of the start of that read.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Our rows.
+    pub rows: Rows,
+    /// Earlier runs whose rows stand where ours should have put an end to them (modes that
+    /// displace), newest first, at most a few. Empty for `append`, where others' rows belong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<Marker>,
+    /// When the target itself says the last of our rows came, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_at: Option<Timestamp>,
+}
+
+impl Sighting {
+    /// Every row once and right, and nobody else's rows where only ours may stand.
+    pub fn complete(&self) -> bool {
+        self.rows.complete() && self.strangers.is_empty()
+    }
+}
+
+/// One look at the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// When the read started: what it found was true no later than its end, and no earlier.
+    pub started_at: Timestamp,
+    /// What it found, or why it could not see.
+    pub found: Result<Sighting, String>,
+}
+
+/// Proof, or its lack, that the target and our eyes work without the platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// When it started. Only one that started after the claim convicts.
+    pub started_at: Timestamp,
+    /// Passed, or what failed.
+    pub passed: Result<(), String>,
+}
+
+/// A time in which nobody watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    /// The last moment known to have been watched.
+    pub from: Timestamp,
+    /// The first moment watched again.
+    pub until: Timestamp,
+}
+
+/// What one run saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When the submit went out first; none if it never did.
+    pub submitted_at: Option<Timestamp>,
+    /// When the platform accepted it.
+    pub accepted_at: Option<Timestamp>,
+    /// The newest claim.
+    pub claim: Claim,
+    /// When the newest claim was first heard.
+    pub claimed_at: Option<Timestamp>,
+    /// Starts of phases as seen: queue, execute, export, land, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<(Phase, Timestamp)>,
+    /// Looks at the target in the order of their start. Runs of looks that found the same are
+    /// kept as their first and last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+    /// The last control that passed and the last that failed, in the order of their start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
+    /// When the agent was not watching, as far as it concerns this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<Away>,
+    /// The platform's own ids of the job and of its export, for people and for `impact`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            submitted_at: None,
+            accepted_at: None,
+            claim: Claim::Unheard { detail: "nothing heard yet".into() },
+            claimed_at: None,
+            phases: Vec::new(),
+            looks: Vec::new(),
+            controls: Vec::new(),
+            away: Vec::new(),
+            jobs: Vec::new(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Adds a look. Of a row of looks that found the same, the first and the last are kept.
+    pub fn saw(&mut self, look: Look) {
+        let n = self.looks.len();
+        if n >= 2 && self.looks[n - 1].found == look.found && self.looks[n - 2].found == look.found {
+            self.looks[n - 1] = look;
+        } else {
+            self.looks.push(look);
+        }
+    }
+
+    /// Notes a claim; the time of the first hearing of the same claim stays.
+    pub fn heard(&mut self, claim: Claim, at: Timestamp) {
+        if self.claim != claim || self.claimed_at.is_none() {
+            self.claim = claim;
+            self.claimed_at = Some(at);
+        }
+    }
+
+    /// Notes a control: the newest passed and the newest failed one are kept.
+    pub fn controlled(&mut self, control: Control) {
+        self.controls.retain(|known| known.passed.is_ok() != control.passed.is_ok());
+        self.controls.push(control);
+    }
+
+    /// Notes that a phase began, unless it or a later one is known to have begun.
+    pub fn entered(&mut self, phase: Phase, at: Timestamp) {
+        if self.phases.last().is_none_or(|(last, _)| *last < phase) {
+            self.phases.push((phase, at));
+        }
+    }
+
+    /// The first look that found every row once and right.
+    pub fn first_complete(&self) -> Option<&Look> {
+        self.looks.iter().find(|look| look.found.as_ref().is_ok_and(Sighting::complete))
+    }
+
+    /// The newest look that could see.
+    pub fn last_sighting(&self) -> Option<(&Sighting, Timestamp)> {
+        self.looks.iter().rev().find_map(|look| look.found.as_ref().ok().map(|seen| (seen, look.started_at)))
+    }
+}

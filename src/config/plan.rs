@@ -1,0 +1,104 @@
+//! The plan: what the config means. Drivers are type parameters, because this floor does not know
+//! the seams above it; `cli` fills them in.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    canary::{CanaryName, Labels, PlatformName, Route, Sample, Schedule, Secret, TargetName},
+    http::Wire,
+};
+
+/// Everything the agent does.
+#[derive(Clone, Debug)]
+pub struct Plan<P, T> {
+    /// The agent itself.
+    pub agent: AgentPlan,
+    /// Platforms in file order.
+    pub platforms: Vec<PlatformPlan<P>>,
+    /// Targets in file order.
+    pub targets: Vec<TargetPlan<T>>,
+    /// Canaries in file order.
+    pub canaries: Vec<CanaryPlan>,
+    /// The product of each canary's lists, in file order, with ids that differ.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// `[agent]`.
+#[derive(Clone, Debug)]
+pub struct AgentPlan {
+    /// Who this agent is.
+    pub name: String,
+    /// Pages, API, metrics.
+    pub listen: SocketAddr,
+    /// Own listener for webhook targets; absent: on `listen`.
+    pub intake: Option<SocketAddr>,
+    /// The ledger's file.
+    pub store: PathBuf,
+    /// Every total fault must page within this.
+    pub detect_within: Option<Duration>,
+    /// Without it everything that changes state answers 403.
+    pub token: Option<Secret>,
+    /// Proxy and extra CA bundle.
+    pub wire: Wire,
+    /// The file it was read from, and the folder of probes, for reload.
+    pub file: PathBuf,
+}
+
+/// `[platform.NAME]`.
+#[derive(Clone, Debug)]
+pub struct PlatformPlan<P> {
+    /// Its name.
+    pub name: PlatformName,
+    /// Its labels, in file order.
+    pub labels: Labels,
+    /// Most runs in flight at once.
+    pub in_flight: u32,
+    /// Most runs begun in any hour.
+    pub per_hour: u32,
+    /// The opened driver.
+    pub driver: P,
+}
+
+/// `[target.NAME]`.
+#[derive(Clone, Debug)]
+pub struct TargetPlan<T> {
+    /// Its name.
+    pub name: TargetName,
+    /// Its labels, in file order.
+    pub labels: Labels,
+    /// The opened driver.
+    pub driver: T,
+}
+
+/// `[canary.NAME]`.
+#[derive(Clone, Debug)]
+pub struct CanaryPlan {
+    /// Its name.
+    pub name: CanaryName,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Rows must be there this long after the accepted submit.
+    pub objective: Duration,
+    /// When waiting ends.
+    pub deadline: Duration,
+    /// Its rows.
+    pub sample: Sample,
+}
+
+impl<P, T> Plan<P, T> {
+    /// The canary of a route.
+    pub fn canary(&self, name: &CanaryName) -> Option<&CanaryPlan> {
+        self.canaries.iter().find(|canary| canary.name == *name)
+    }
+}
+
+/// Control of the target after a claim: at most this long.
+const CONTROL: Duration = Duration::from_secs(5);
+/// From the second red to the page: commit and notification.
+const TELL: Duration = Duration::from_secs(5);
+
+/// The worst time from a total fault to the page: the wait for the next run, the objective after
+/// which it is overdue at the latest, the control, the objective of the confirming run, the page.
+pub fn worst_detection(longest_gap: Duration, objective: Duration) -> Duration {
+    longest_gap + objective + CONTROL + objective + TELL
+}

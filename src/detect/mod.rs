@@ -1,0 +1,8 @@
+//! FLOOR 1, pure thought: a fold over verdicts, controls, deploys and time. It never learns what
+//! the sandbox breaks; it has no async, clock, environment, file or log.
+
+pub mod incident;
+pub mod input;
+
+pub use incident::{Deploy, Incident, IncidentId, Onset, Severity, Step};
+pub use input::{Change, Input};

@@ -1,0 +1,1 @@
+//! Treasure Data's REST API v3.

@@ -1,0 +1,198 @@
+//! FLOOR 2, the ledger: what was sent, what it came to, what was concluded and told. A run is
+//! recorded before it is submitted; verdict, journal, incidents and notices are one transaction.
+
+pub mod memory;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    canary::{Away, Evidence, Marker, Outcome, RouteId, Run, TargetName, Timestamp, Verdict},
+    detect::{Change, Deploy, Incident, IncidentId, Input},
+};
+
+/// Why the ledger did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, read or written (disk full too).
+    #[error("the ledger cannot be used: {detail}")]
+    Unavailable {
+        /// Why.
+        detail: String,
+    },
+    /// Written by a newer Landfall.
+    #[error("the ledger has format {found}, this Landfall knows up to {known}")]
+    Newer {
+        /// Format of the file.
+        found: i64,
+        /// Newest format known.
+        known: i64,
+    },
+    /// What was read back makes no sense.
+    #[error("the ledger holds something unreadable: {detail}")]
+    Corrupt {
+        /// What.
+        detail: String,
+    },
+}
+
+/// A run as the ledger knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// The run.
+    pub run: Run,
+    /// The newest handle.
+    pub handle: Option<String>,
+    /// The newest evidence of a pending run.
+    pub evidence: Evidence,
+    /// The newest verdict, final or provisional. None: pending.
+    pub verdict: Option<Verdict>,
+}
+
+/// One thing that detection was told, so that its state can be made again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Place in the order, from 1, without gaps.
+    pub seq: u64,
+    /// The time that detection was given.
+    pub at: Timestamp,
+    /// What it was told.
+    pub input: Input,
+}
+
+/// Something to be told to people about an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable over retries: incident, opening and kind. The receiver's dedup key derives from it.
+    pub key: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Opened, raised, moved or resolved.
+    pub change: Change,
+    /// The incident as it stood then.
+    pub incident: Incident,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// Verdicts, in order; each supersedes earlier ones of its run.
+    pub verdicts: Vec<Verdict>,
+    /// What detection was told.
+    pub journal: Vec<JournalEntry>,
+    /// Incidents that changed, as they stand now.
+    pub incidents: Vec<Incident>,
+    /// What people are to be told.
+    pub notices: Vec<Notice>,
+    /// Deploy markers.
+    pub deploys: Vec<Deploy>,
+}
+
+/// A delivery that a platform made to the agent's intake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The run it names.
+    pub marker: Marker,
+    /// When its last byte came.
+    pub at: Timestamp,
+    /// The body, as it came.
+    pub body: Vec<u8>,
+}
+
+/// Counters that go on over restarts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Runs ever begun.
+    pub started: u64,
+    /// Runs that have a final verdict.
+    pub settled: u64,
+    /// Runs begun without a final verdict.
+    pub pending: u64,
+    /// Due time of the oldest of those.
+    pub oldest_pending: Option<Timestamp>,
+    /// Final verdicts ever, by route and outcome (a correction moves a run from one to another).
+    pub outcomes: Vec<(RouteId, Outcome, u64)>,
+}
+
+/// The ledger. Every call is durable when it returns, except in `memory`.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Records a run before it is submitted.
+    async fn begin(&self, run: &Run) -> Result<(), StoreError>;
+
+    /// Keeps the newest handle and evidence of a pending run.
+    async fn progress(&self, run: Marker, handle: Option<&str>, evidence: &Evidence) -> Result<(), StoreError>;
+
+    /// Writes all of it or nothing.
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreError>;
+
+    /// Runs begun without a final verdict, oldest first.
+    async fn pending(&self) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// Settled runs that are to be looked at once more: `landed` until their deadline, `lost` until
+    /// three times that.
+    async fn watched(&self, now: Timestamp) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// One run.
+    async fn run(&self, run: Marker) -> Result<Option<RunRecord>, StoreError>;
+
+    /// Newest runs first; `route` narrows.
+    async fn runs(&self, route: Option<RouteId>, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// Newest incidents first.
+    async fn incidents(&self, limit: u32) -> Result<Vec<Incident>, StoreError>;
+
+    /// One incident.
+    async fn incident(&self, id: &IncidentId) -> Result<Option<Incident>, StoreError>;
+
+    /// Newest deploys first.
+    async fn deploys(&self, limit: u32) -> Result<Vec<Deploy>, StoreError>;
+
+    /// Keeps a delivery. The intake answers 2xx only after this returned.
+    async fn keep_delivery(&self, target: &TargetName, delivery: Delivery) -> Result<(), StoreError>;
+
+    /// Deliveries of these runs, in the order in which they came.
+    async fn deliveries(&self, target: &TargetName, runs: &[Marker]) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Removes deliveries older than a time; answers how many.
+    async fn sweep_deliveries(&self, target: &TargetName, older_than: Timestamp) -> Result<u64, StoreError>;
+
+    /// The agent lives and watches. `since` is when it began to watch without interruption.
+    async fn beat(&self, since: Timestamp, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Gaps between up-intervals that end after `since`, oldest first. The gap up to now is the
+    /// caller's to know.
+    async fn away(&self, since: Timestamp) -> Result<Vec<Away>, StoreError>;
+
+    /// The last beat ever written.
+    async fn last_beat(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Detection's state as of a journal entry, to start from.
+    async fn snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
+
+    /// Keeps detection's state; journal entries up to `seq` may go.
+    async fn keep_snapshot(&self, seq: u64, state: Vec<u8>) -> Result<(), StoreError>;
+
+    /// Journal entries after `seq`, in order.
+    async fn journal(&self, after: u64) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// Notices not told yet, oldest first.
+    async fn untold(&self) -> Result<Vec<Notice>, StoreError>;
+
+    /// Marks a notice as told.
+    async fn told(&self, key: &str, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Counters for metrics.
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Retention: green runs older than 6 h thin out to one row per route and hour, reds keep
+    /// their evidence 90 days; deliveries of settled runs and told notices go after a day and 90.
+    async fn thin(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Keeps small texts over restarts (intake password, dedup salt), by name.
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// Sets one.
+    async fn keep_setting(&self, name: &str, value: &str) -> Result<(), StoreError>;
+}

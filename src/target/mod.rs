@@ -1,0 +1,66 @@
+//! FLOOR 2, targets: the external places where Result Output should land, as the agent itself
+//! reads them. A driver looks once; waiting, retrying and timing out live in `agent`.
+
+pub mod object_store;
+pub mod postgresql;
+pub mod webhook;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::canary::{Address, Run, Sighting, Timestamp};
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows, objects or deliveries.
+    pub removed: u64,
+}
+
+/// Why a target could not be read. Details are at most 500 characters and hold no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No connection, or no answer in time (a locked table too).
+    #[error("unreachable: {detail}")]
+    Unreachable {
+        /// Why.
+        detail: String,
+    },
+    /// Our access was refused.
+    #[error("access denied: {detail}")]
+    Denied {
+        /// What it answered.
+        detail: String,
+    },
+    /// What is there is not a canary's: it is neither read nor swept.
+    #[error("not a canary's: {detail}")]
+    Foreign {
+        /// What was found.
+        detail: String,
+    },
+    /// An answer that makes no sense, or one too large.
+    #[error("nonsense: {detail}")]
+    Nonsense {
+        /// What was wrong with it.
+        detail: String,
+    },
+}
+
+/// An external place where Result Output should land.
+#[async_trait]
+pub trait Target: Send + Sync + fmt::Debug {
+    /// Where the platform must deliver this run.
+    fn address(&self, run: &Run) -> Address;
+
+    /// Reads the target once for many runs. The answer has one sighting per run, in order. A table,
+    /// prefix or delivery that is not there yet is a sighting of nothing, not an error.
+    async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError>;
+
+    /// Proves once that target and eyes work without the platform: writes a row of its own and
+    /// reads it back, in a place of its own (`NAME__control`).
+    async fn control(&self) -> Result<(), TargetError>;
+
+    /// Removes canary rows older than a time; never anything else.
+    async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError>;
+}

@@ -1,0 +1,1 @@
+//! FLOOR 3, pages, API, metrics and the intake over HTTP.

@@ -1,0 +1,9 @@
+//! The one integration binary: Landfall as its users and its neighbours meet it.
+
+mod config;
+mod fixtures;
+mod sandbox_http;
+mod store;
+mod targets;
+mod treasure_data;
+mod web;
