@@ -2,6 +2,7 @@
 //! recorded before it is submitted; verdict, journal, incidents and notices are one transaction.
 
 pub mod memory;
+pub mod retention;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -111,33 +112,38 @@ pub struct Counts {
     pub pending: u64,
     /// Due time of the oldest of those.
     pub oldest_pending: Option<Timestamp>,
-    /// Final verdicts ever, by route and outcome (a correction moves a run from one to another).
+    /// Final verdicts that a later one with another outcome superseded.
+    pub corrections: u64,
+    /// Final verdicts ever, by route and outcome. A corrected run counts under both outcomes: what
+    /// is exported as a counter must never fall, or its reader takes that for a restart.
     pub outcomes: Vec<(RouteId, Outcome, u64)>,
 }
 
 /// The ledger. Every call is durable when it returns, except in `memory`.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Records a run before it is submitted.
+    /// Records a run before it is submitted. A run that is there already stays as it is.
     async fn begin(&self, run: &Run) -> Result<(), StoreError>;
 
-    /// Keeps the newest handle and evidence of a pending run.
+    /// Keeps the newest handle and evidence of a pending run; of a settled or unknown one nothing.
     async fn progress(&self, run: Marker, handle: Option<&str>, evidence: &Evidence) -> Result<(), StoreError>;
 
-    /// Writes all of it or nothing.
+    /// Writes all of it or nothing, and again changes nothing. A provisional verdict never stands
+    /// in for a final one; a verdict of a run that was never begun is not kept. A notice whose key
+    /// is known replaces it, and is untold again if it says something new.
     async fn settle(&self, settlement: Settlement) -> Result<(), StoreError>;
 
-    /// Runs begun without a final verdict, oldest first.
+    /// Runs begun without a final verdict, the oldest due time first.
     async fn pending(&self) -> Result<Vec<RunRecord>, StoreError>;
 
-    /// Settled runs that are to be looked at once more: `landed` until their deadline, `lost` until
-    /// three times that.
+    /// Settled runs that are to be looked at once more, in the order in which they were begun:
+    /// `landed` until their deadline, `lost` until three times that.
     async fn watched(&self, now: Timestamp) -> Result<Vec<RunRecord>, StoreError>;
 
     /// One run.
     async fn run(&self, run: Marker) -> Result<Option<RunRecord>, StoreError>;
 
-    /// Newest runs first; `route` narrows.
+    /// The runs begun last, newest first; `route` narrows.
     async fn runs(&self, route: Option<RouteId>, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Newest incidents first.
@@ -161,8 +167,8 @@ pub trait Store: Send + Sync {
     /// The agent lives and watches. `since` is when it began to watch without interruption.
     async fn beat(&self, since: Timestamp, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Gaps between up-intervals that end after `since`, oldest first. The gap up to now is the
-    /// caller's to know.
+    /// Gaps between up-intervals that end after `since`, in the order in which they were written.
+    /// The gap up to now is the caller's to know.
     async fn away(&self, since: Timestamp) -> Result<Vec<Away>, StoreError>;
 
     /// The last beat ever written.
@@ -186,8 +192,9 @@ pub trait Store: Send + Sync {
     /// Counters for metrics.
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Retention: green runs older than 6 h thin out to one row per route and hour, reds keep
-    /// their evidence 90 days; deliveries of settled runs and told notices go after a day and 90.
+    /// Retention: green runs older than 6 h thin out to one row per route and hour, everything else
+    /// stays 90 days, told notices too. Deliveries of settled runs go after a day, of landed ones
+    /// after an hour. What is pending or watched stays.
     async fn thin(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// Keeps small texts over restarts (intake password, dedup salt), by name.
