@@ -1,8 +1,10 @@
 //! FLOOR 1, pure thought: a fold over verdicts, controls, deploys and time. It never learns what
 //! the sandbox breaks; it has no async, clock, environment, file or log.
 
+pub mod board;
 pub mod incident;
 pub mod input;
 
+pub use board::{AgentHealth, Board, Standing};
 pub use incident::{Deploy, Incident, IncidentId, Onset, Severity, Step};
 pub use input::{Change, Input};
