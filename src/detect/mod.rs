@@ -2,9 +2,15 @@
 //! the sandbox breaks; it has no async, clock, environment, file or log.
 
 pub mod board;
+pub mod case;
+pub mod chance;
+pub mod detector;
 pub mod incident;
 pub mod input;
+pub mod suspects;
+pub mod trail;
 
 pub use board::{AgentHealth, Board, Standing};
+pub use detector::Detector;
 pub use incident::{Deploy, Incident, IncidentId, Onset, Severity, Step};
 pub use input::{Change, Input};

@@ -1,0 +1,372 @@
+//! Suspects: the smallest set of labels that covers the red and spares the green. A search over
+//! label sets, each scored by how well "inside fails at one rate, outside does not" explains what
+//! was seen, against the price of every label.
+
+use serde::{Deserialize, Serialize};
+
+use super::{chance::ln_factorial, incident::LabelSet};
+use crate::canary::Route;
+
+/// Most labels in a set.
+pub const MOST_LABELS: usize = 2;
+
+/// Most red places whose labels are tried: more add no new set that covers them all.
+const SEEDS: usize = 8;
+
+/// How likely a red is outside the fault. Small: reds that no fault explains are rare.
+const STRAY: f64 = 1e-4;
+
+/// Half of all faults hit every run; for those one green acquits almost certainly.
+const TOTAL_FAULT: f64 = 0.5;
+/// A run of a total fault that came out green all the same: it was under way when the fault began.
+const SPARED: f64 = 1e-3;
+
+/// The price of a set by its number of labels, in nats. A fault rarely follows "everything"; each
+/// further label has to pay for itself with evidence.
+const PRICE: [f64; MOST_LABELS + 1] = [3.0, 2.0, 5.0];
+
+/// The price of a second fault at the same time.
+pub const SECOND_FAULT: f64 = 4.0;
+
+/// What was seen at one place of the field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Bad runs.
+    pub red: u32,
+    /// Good runs.
+    pub green: u32,
+}
+
+/// A set of places, as bits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Places(Vec<u64>);
+
+impl Places {
+    fn none(n: usize) -> Self {
+        Self(vec![0; n.div_ceil(64)])
+    }
+
+    fn all(n: usize) -> Self {
+        let mut all = Self::none(n);
+        (0..n).for_each(|at| all.insert(at));
+        all
+    }
+
+    fn insert(&mut self, at: usize) {
+        self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+    }
+
+    /// Whether a place is in it.
+    pub fn has(&self, at: usize) -> bool {
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    /// How many places.
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+/// The field of places with their labels: routes, or rows of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Field {
+    names: Vec<String>,
+    /// Value of a label at a place, by name then place; an empty option where it has none.
+    values: Vec<Vec<Option<u32>>>,
+    /// Texts of values by name.
+    texts: Vec<Vec<String>>,
+    /// Places by name and value.
+    places: Vec<Vec<Places>>,
+    n: usize,
+}
+
+impl Field {
+    /// The field of routes. Names stand in the order in which suspects are written: users' labels
+    /// as they first appear, then target, mode, platform, canary.
+    pub fn of_routes<'a>(routes: impl Iterator<Item = &'a Route> + Clone) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in routes.clone().flat_map(|route| route.labels.iter()) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        for built_in in ["target", "mode", "platform", "canary"] {
+            names.retain(|name| name != built_in);
+            names.push(built_in.to_owned());
+        }
+        let places: Vec<&Route> = routes.collect();
+        Self::new(names, places.len(), |name, at| places[at].facet(name).map(str::to_owned))
+    }
+
+    /// A field of `n` places whose labels `value` tells.
+    pub fn new(names: Vec<String>, n: usize, value: impl Fn(&str, usize) -> Option<String>) -> Self {
+        let mut field = Self { n, ..Self::default() };
+        for name in &names {
+            let (mut values, mut texts, mut places) = (Vec::with_capacity(n), Vec::<String>::new(), Vec::new());
+            let mut known = std::collections::HashMap::new();
+            for at in 0..n {
+                values.push(value(name, at).map(|text| {
+                    let id = *known.entry(text).or_insert_with_key(|text| {
+                        texts.push(text.clone());
+                        places.push(Places::none(n));
+                        texts.len() as u32 - 1
+                    });
+                    places[id as usize].insert(at);
+                    id
+                }));
+            }
+            field.values.push(values);
+            field.texts.push(texts);
+            field.places.push(places);
+        }
+        field.names = names;
+        field
+    }
+
+    /// Number of places.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// No places at all.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// The places that a label set covers.
+    pub fn covered(&self, labels: &LabelSet) -> Places {
+        let mut covered = Places::all(self.n);
+        for (name, value) in labels {
+            let place = self.names.iter().position(|known| known == name);
+            let of = place.and_then(|n| {
+                let v = self.texts[n].iter().position(|text| text == value)?;
+                Some(&self.places[n][v])
+            });
+            covered = match of {
+                Some(of) => covered.and(of),
+                None => Places::none(self.n),
+            };
+        }
+        covered
+    }
+
+    /// For a label set, the sets in which one label has another value, with what they cover.
+    pub fn siblings(&self, labels: &LabelSet) -> Vec<(LabelSet, Places)> {
+        let mut siblings = Vec::new();
+        for (changed, (name, value)) in labels.iter().enumerate() {
+            let Some(n) = self.names.iter().position(|known| known == name) else { continue };
+            for text in self.texts[n].iter().filter(|text| *text != value) {
+                let mut set = labels.clone();
+                set[changed].1.clone_from(text);
+                let places = self.covered(&set);
+                if places.count() > 0 {
+                    siblings.push((set, places));
+                }
+            }
+        }
+        siblings.truncate(50);
+        siblings
+    }
+
+    fn write(&self, set: &[(usize, u32)]) -> LabelSet {
+        set.iter().map(|(n, v)| (self.names[*n].clone(), self.texts[*n][*v as usize].clone())).collect()
+    }
+
+    /// Label sets worth trying: those that hold at a red place, from the reddest few places.
+    fn candidates(&self, seen: &[Seen]) -> Vec<Vec<(usize, u32)>> {
+        let mut red: Vec<usize> = (0..self.n).filter(|at| seen[*at].red > 0).collect();
+        red.sort_by_key(|at| (std::cmp::Reverse(seen[*at].red), *at));
+        // Spread the seeds over places that differ, so that two faults both get theirs.
+        if red.len() > SEEDS {
+            let step = red.len() / SEEDS;
+            red = red.into_iter().step_by(step.max(1)).take(SEEDS).collect();
+        }
+        let mut sets: Vec<Vec<(usize, u32)>> = vec![Vec::new()];
+        for at in red {
+            let facets: Vec<(usize, u32)> =
+                (0..self.names.len()).filter_map(|n| self.values[n][at].map(|v| (n, v))).collect();
+            for (i, one) in facets.iter().enumerate() {
+                sets.push(vec![*one]);
+                for two in &facets[i + 1..] {
+                    sets.push(vec![*one, *two]);
+                }
+            }
+        }
+        sets.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        sets.dedup();
+        sets
+    }
+}
+
+/// A class of label sets that cover the same places.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// Its first name: fewest labels, then earliest in the order of names.
+    pub labels: LabelSet,
+    /// Its other names of no more than one label more.
+    pub also: Vec<LabelSet>,
+    /// What it covers.
+    pub places: Places,
+    /// How well it explains what was seen, price paid; in nats, higher is better.
+    pub score: f64,
+    /// Red and green inside.
+    pub inside: Seen,
+}
+
+/// All classes of suspects, best first; among equals the more general.
+pub fn rank(field: &Field, seen: &[Seen]) -> Vec<Suspect> {
+    let total = seen.iter().fold(Seen::default(), |sum, s| Seen { red: sum.red + s.red, green: sum.green + s.green });
+    if total.red == 0 || field.is_empty() {
+        return Vec::new();
+    }
+    let observed: Vec<usize> = (0..field.n).filter(|at| seen[*at].red + seen[*at].green > 0).collect();
+    let mut classes: Vec<Suspect> = Vec::new();
+    let mut by_places: std::collections::HashMap<Places, usize> = std::collections::HashMap::new();
+    for set in field.candidates(seen) {
+        let places =
+            set.iter().fold(Places::all(field.n), |covered, (n, v)| covered.and(&field.places[*n][*v as usize]));
+        if let Some(at) = by_places.get(&places) {
+            let class = &mut classes[*at];
+            // A name that only adds labels to a known name says nothing new.
+            let labels = field.write(&set);
+            let adds = |known: &LabelSet| known.iter().all(|pair| labels.contains(pair));
+            if labels.len() <= class.labels.len().max(1) && !(adds(&class.labels) && !class.labels.is_empty()) {
+                class.also.push(labels);
+            }
+            continue;
+        }
+        let inside = observed
+            .iter()
+            .filter(|at| places.has(**at))
+            .fold(Seen::default(), |sum, at| Seen { red: sum.red + seen[*at].red, green: sum.green + seen[*at].green });
+        let outside = Seen { red: total.red - inside.red, green: total.green - inside.green };
+        let score = explains(inside) + strays(outside) - PRICE[set.len().min(MOST_LABELS)];
+        by_places.insert(places.clone(), classes.len());
+        classes.push(Suspect { labels: field.write(&set), also: Vec::new(), places, score, inside });
+    }
+    classes.sort_by(|a, b| {
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| b.places.count().cmp(&a.places.count()))
+            .then(a.labels.len().cmp(&b.labels.len()))
+    });
+    classes
+}
+
+/// How well one fault explains what was seen inside: either it hits every run, or some share of
+/// them, any share being as likely as any other.
+fn explains(inside: Seen) -> f64 {
+    let (red, green) = (f64::from(inside.red), f64::from(inside.green));
+    let total = TOTAL_FAULT.ln() + red * (1.0 - SPARED).ln() + green * SPARED.ln();
+    let some = (1.0 - TOTAL_FAULT).ln() + ln_factorial(inside.red) + ln_factorial(inside.green)
+        - ln_factorial(inside.red.saturating_add(inside.green).saturating_add(1));
+    let more = total.max(some);
+    more + ((total - more).exp() + (some - more).exp()).ln()
+}
+
+fn strays(outside: Seen) -> f64 {
+    f64::from(outside.red) * STRAY.ln() + f64::from(outside.green) * (1.0 - STRAY).ln()
+}
+
+/// Which place to look at next: the one whose answer splits the leading suspects most evenly.
+/// `open` says which places may be chosen.
+pub fn best_question(suspects: &[Suspect], open: impl Fn(usize) -> bool, n: usize) -> Option<usize> {
+    let top = suspects.first()?.score;
+    let leading: Vec<(&Suspect, f64)> =
+        suspects.iter().map(|s| (s, (s.score - top).exp())).filter(|(_, weight)| *weight > 0.01).collect();
+    let whole: f64 = leading.iter().map(|(_, weight)| weight).sum();
+    let split = |at: usize| {
+        let covering: f64 = leading.iter().filter(|(s, _)| s.places.has(at)).map(|(_, weight)| weight).sum();
+        covering.min(whole - covering)
+    };
+    (0..n)
+        .filter(|at| open(*at))
+        .map(|at| (at, split(at)))
+        .filter(|(_, split)| *split > 0.0)
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+        .map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2015's world: (cluster, worker, target).
+    fn field() -> Field {
+        let places = [
+            ("presto", "v5", "web"),
+            ("presto", "v5", "bucket"),
+            ("hadoop1", "v5", "web"),
+            ("hadoop1", "v5", "bucket"),
+            ("hadoop2", "v6", "web"),
+            ("hadoop2", "v6", "bucket"),
+        ];
+        Field::new(["cluster", "worker", "target"].map(String::from).to_vec(), places.len(), |name, at| {
+            let (cluster, worker, target) = places[at];
+            Some(
+                match name {
+                    "cluster" => cluster,
+                    "worker" => worker,
+                    _ => target,
+                }
+                .to_owned(),
+            )
+        })
+    }
+
+    fn seen(cells: [(u32, u32); 6]) -> Vec<Seen> {
+        cells.iter().map(|(red, green)| Seen { red: *red, green: *green }).collect()
+    }
+
+    fn named(cells: [(u32, u32); 6]) -> String {
+        super::super::incident::write_labels(&rank(&field(), &seen(cells))[0].labels)
+    }
+
+    #[test]
+    fn the_worker_is_blamed_when_both_its_clusters_are_red() {
+        assert_eq!(named([(2, 0), (2, 0), (2, 0), (2, 0), (0, 2), (0, 2)]), "worker=v5");
+    }
+
+    #[test]
+    fn one_red_in_each_cluster_and_one_green_elsewhere_are_enough() {
+        assert_eq!(named([(1, 0), (0, 0), (0, 0), (1, 0), (0, 0), (0, 1)]), "worker=v5");
+    }
+
+    #[test]
+    fn a_target_is_blamed_when_every_platform_fails_on_it() {
+        assert_eq!(named([(0, 2), (2, 0), (0, 2), (1, 0), (0, 1), (1, 0)]), "target=bucket");
+    }
+
+    #[test]
+    fn two_labels_are_blamed_when_one_is_not_enough() {
+        assert_eq!(named([(3, 0), (0, 3), (3, 0), (0, 3), (0, 3), (0, 3)]), "worker=v5 target=web");
+    }
+
+    #[test]
+    fn everything_is_blamed_when_everything_is_red() {
+        assert_eq!(named([(1, 0); 6]), "everything");
+    }
+
+    #[test]
+    fn a_fault_of_one_run_in_three_is_named_all_the_same() {
+        assert_eq!(named([(5, 10), (4, 11), (6, 9), (5, 10), (0, 15), (0, 15)]), "worker=v5");
+    }
+
+    #[test]
+    fn sets_that_cover_the_same_places_are_one_suspect_with_other_names() {
+        let top = rank(&field(), &seen([(0, 2), (0, 2), (0, 2), (0, 2), (2, 0), (2, 0)])).remove(0);
+        assert_eq!(super::super::incident::write_labels(&top.labels), "cluster=hadoop2");
+        assert_eq!(top.also, [vec![("worker".to_owned(), "v6".to_owned())]]);
+    }
+
+    #[test]
+    fn the_next_question_splits_the_suspects() {
+        let after_one_red = rank(&field(), &seen([(1, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)]));
+        let next = best_question(&after_one_red, |at| at != 0, 6).expect("a question");
+        assert_ne!(next, 0);
+    }
+}
