@@ -1,1 +1,0 @@
-//! Treasure Data's REST API v3.
