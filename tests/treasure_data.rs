@@ -355,43 +355,44 @@ async fn cancelling_stops_the_query_and_its_export_and_a_finished_job_is_no_erro
 
 #[tokio::test]
 async fn answers_are_told_apart() {
-    let denied = |e: &PlatformError| matches!(e, PlatformError::Denied { .. });
-    let refused = |e: &PlatformError| matches!(e, PlatformError::Refused { .. });
-    let broken = |e: &PlatformError| matches!(e, PlatformError::Broken { .. });
-    let throttled = |e: &PlatformError| matches!(e, PlatformError::Throttled { .. });
-    let nonsense = |e: &PlatformError| matches!(e, PlatformError::Nonsense { .. });
-    let not_found = |e: &PlatformError| matches!(e, PlatformError::NotFound);
-    let unheard = |e: &PlatformError| matches!(e, PlatformError::Unreachable { never_arrived: false, .. });
-    let cases: [(&str, Answer, &dyn Fn(&PlatformError) -> bool); 29] = [
-        ("401", refusal(401, "no"), &denied),
-        ("403", Answer::raw(403, ""), &denied),
-        ("404", refusal(404, "no such job"), &not_found),
-        ("404 of a proxy", Answer::raw(404, "<html>"), &nonsense),
-        ("400", refusal(400, "no"), &refused),
-        ("422", refusal(422, "no"), &refused),
-        ("422, huge", Answer::huge(422, 6), &refused),
-        ("422, not UTF-8", Answer::raw(422, b"\xff\xfe".as_slice()), &refused),
-        ("429", refusal(429, "slow down"), &throttled),
-        ("408", refusal(408, "too slow"), &broken),
-        ("500", refusal(500, "oops"), &broken),
-        ("503 of a proxy", Answer::raw(503, "<html>"), &broken),
-        ("301", Answer::raw(301, "").with("location", "/v3/job/show/5"), &nonsense),
-        ("304", Answer::raw(304, ""), &nonsense),
-        ("600", Answer::raw(600, ""), &nonsense),
-        ("huge", Answer::huge(200, 6), &nonsense),
-        ("slow", Answer::slow(), &unheard),
-        ("broken off", Answer::breaks_off(), &unheard),
-        ("silent", Answer::nothing(), &unheard),
-        ("empty", Answer::raw(200, ""), &nonsense),
-        ("not JSON", Answer::raw(200, "<html>"), &nonsense),
-        ("not UTF-8", Answer::raw(200, b"{\"job_id\":\"\xff\xfe\"}".as_slice()), &nonsense),
-        ("a list", ok(json!(["123"])), &nonsense),
-        ("deep", Answer::raw(200, "{\"a\":".repeat(100_000)), &nonsense),
-        ("no id", ok(json!({"status": "success"})), &nonsense),
-        ("another's id", shown("124", "success", json!({})), &nonsense),
-        ("a path for an id", shown("../1", "success", json!({})), &nonsense),
-        ("status of a wrong type", shown("123", "success", json!({"status": ["success"]})), &nonsense),
-        ("a link of a wrong type", succeeded(json!({"linked_result_export_job_id": [1]})), &nonsense),
+    type Expected = fn(&PlatformError) -> bool;
+    let denied: Expected = |e| matches!(e, PlatformError::Denied { .. });
+    let refused: Expected = |e| matches!(e, PlatformError::Refused { .. });
+    let broken: Expected = |e| matches!(e, PlatformError::Broken { .. });
+    let throttled: Expected = |e| matches!(e, PlatformError::Throttled { .. });
+    let nonsense: Expected = |e| matches!(e, PlatformError::Nonsense { .. });
+    let not_found: Expected = |e| matches!(e, PlatformError::NotFound);
+    let unheard: Expected = |e| matches!(e, PlatformError::Unreachable { never_arrived: false, .. });
+    let cases: [(&str, Answer, Expected); 29] = [
+        ("401", refusal(401, "no"), denied),
+        ("403", Answer::raw(403, ""), denied),
+        ("404", refusal(404, "no such job"), not_found),
+        ("404 of a proxy", Answer::raw(404, "<html>"), nonsense),
+        ("400", refusal(400, "no"), refused),
+        ("422", refusal(422, "no"), refused),
+        ("422, huge", Answer::huge(422, 6), refused),
+        ("422, not UTF-8", Answer::raw(422, b"\xff\xfe".as_slice()), refused),
+        ("429", refusal(429, "slow down"), throttled),
+        ("408", refusal(408, "too slow"), broken),
+        ("500", refusal(500, "oops"), broken),
+        ("503 of a proxy", Answer::raw(503, "<html>"), broken),
+        ("301", Answer::raw(301, "").with("location", "/v3/job/show/5"), nonsense),
+        ("304", Answer::raw(304, ""), nonsense),
+        ("600", Answer::raw(600, ""), nonsense),
+        ("huge", Answer::huge(200, 6), nonsense),
+        ("slow", Answer::slow(), unheard),
+        ("broken off", Answer::breaks_off(), unheard),
+        ("silent", Answer::nothing(), unheard),
+        ("empty", Answer::raw(200, ""), nonsense),
+        ("not JSON", Answer::raw(200, "<html>"), nonsense),
+        ("not UTF-8", Answer::raw(200, b"{\"job_id\":\"\xff\xfe\"}".as_slice()), nonsense),
+        ("a list", ok(json!(["123"])), nonsense),
+        ("deep", Answer::raw(200, "{\"a\":".repeat(100_000)), nonsense),
+        ("no id", ok(json!({"status": "success"})), nonsense),
+        ("another's id", shown("124", "success", json!({})), nonsense),
+        ("a path for an id", shown("../1", "success", json!({})), nonsense),
+        ("status of a wrong type", shown("123", "success", json!({"status": ["success"]})), nonsense),
+        ("a link of a wrong type", succeeded(json!({"linked_result_export_job_id": [1]})), nonsense),
     ];
     for (name, answer, expected) in cases {
         let stand_in = StandIn::start().await;
