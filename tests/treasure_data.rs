@@ -363,11 +363,12 @@ async fn answers_are_told_apart() {
     let nonsense: Expected = |e| matches!(e, PlatformError::Nonsense { .. });
     let not_found: Expected = |e| matches!(e, PlatformError::NotFound);
     let unheard: Expected = |e| matches!(e, PlatformError::Unreachable { never_arrived: false, .. });
-    let cases: [(&str, Answer, Expected); 29] = [
+    let cases: [(&str, Answer, Expected); 30] = [
         ("401", refusal(401, "no"), denied),
         ("403", Answer::raw(403, ""), denied),
         ("404", refusal(404, "no such job"), not_found),
         ("404 of a proxy", Answer::raw(404, "<html>"), nonsense),
+        ("404 with a list", Answer::raw(404, "[]"), nonsense),
         ("400", refusal(400, "no"), refused),
         ("422", refusal(422, "no"), refused),
         ("422, huge", Answer::huge(422, 6), refused),

@@ -175,6 +175,7 @@ mod tests {
             "postgresql://writer:hunter%202@db/d/t",
             "td://api.example.com/db/t?apikey=abcdefgh&mode=append",
             r#"{"type":"tableau","host":"h","password":"tableau-pass"}"#,
+            "mysql://u:tableau@db/d/t",
             "mysql://u:raw'quote@db/d/t",
         ] {
             veil.learn(&Secret::new(address));
