@@ -1,1 +1,16 @@
-//! FLOOR 3, the agent.
+//! FLOOR 3, the agent. Left of the waist many runs fly at once and only look (`run`, `sight`);
+//! right of it one task takes verdicts in one order (`desk`). Reading order: clock, sight, run,
+//! after, scheduler, desk.
+
+pub mod after;
+pub mod clock;
+pub mod craft;
+pub mod desk;
+pub mod lifecycle;
+pub mod run;
+pub mod scheduler;
+pub mod sight;
+
+pub use clock::Clock;
+pub use craft::{Craft, Dice};
+pub use lifecycle::{Agent, Hearer};

@@ -1,0 +1,380 @@
+//! The desk: the one task right of the waist. It takes verdicts in one order, lets detection think,
+//! writes verdict, journal, incidents and notices in one transaction, and only then acts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::{clock::Clock, scheduler::Want};
+use crate::{
+    canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict},
+    detect::{Board, Change, Deploy, Detector, IncidentId, Input},
+    metrics::Metrics,
+    store::{JournalEntry, Notice, Settlement, Store},
+};
+
+/// Inputs in one transaction.
+const BATCH: usize = 256;
+/// While something is pending or open, detection is told of the time this often.
+const TICK: Duration = Duration::from_secs(1);
+/// The board is shown anew at most this often: nobody reads faster.
+const SHOW: Duration = Duration::from_millis(500);
+/// Inputs between two snapshots of detection.
+const SNAPSHOT: u64 = 5_000;
+/// Tries of one transaction before people are told without it: a ledger that is down must not
+/// silence an incident.
+const TRIES_BEFORE_TELLING: u32 = 3;
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the desk is told.
+pub enum Told {
+    /// A verdict, provisional or final.
+    Verdict(Box<Verdict>, Arc<Run>),
+    /// A final verdict that corrects an earlier final one.
+    Correction(Box<Verdict>, Arc<Run>, Outcome),
+    /// A control outside any run.
+    Control {
+        /// Of which target.
+        target: TargetName,
+        /// Passed, or what failed.
+        passed: Result<(), String>,
+    },
+    /// A release pipeline's marker; answered when it is stored.
+    Deploy(Deploy, Selector, oneshot::Sender<()>),
+    /// An incident is closed by hand; answered with whether there was such an open incident.
+    Close(IncidentId, String, oneshot::Sender<bool>),
+    /// Other routes from now on.
+    Watch(Vec<Arc<Route>>),
+}
+
+/// Who wants to hear what happens, as it happens: the demo's story, replay's record, the log.
+pub trait Hearer: Send + Sync {
+    /// A verdict was made and stored.
+    fn verdict(&self, verdict: &Verdict, run: &Run);
+    /// People are to be told.
+    fn notice(&self, notice: &Notice);
+}
+
+/// Says it in the log.
+pub struct Log;
+
+impl Hearer for Log {
+    fn verdict(&self, verdict: &Verdict, run: &Run) {
+        let (run, route, due) = (run.marker, &run.route, verdict.due);
+        let reason = verdict.reason.as_deref().unwrap_or_default();
+        match verdict.outcome.state() {
+            State::Green => {}
+            State::Amber | State::Grey => {
+                info!(%run, %route, %due, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
+            }
+            State::Red => {
+                warn!(%run, %route, %due, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
+            }
+        }
+    }
+
+    fn notice(&self, notice: &Notice) {
+        let incident = &notice.incident;
+        let (id, severity) = (&incident.id, incident.severity.as_str());
+        match notice.change {
+            Change::Resolved(_) => {
+                info!(incident = %id, severity, "resolved: {} on {}", incident.outcome, incident.suspects_text());
+            }
+            _ => error!(
+                incident = %id,
+                severity,
+                outcome = %incident.outcome,
+                last_good = %incident.onset.last_good.map(|at| at.to_string()).unwrap_or_default(),
+                first_bad = %incident.onset.first_bad,
+                deploy = incident.deploy.as_ref().map(|d| format!("{} {}", d.service, d.version)).unwrap_or_default(),
+                "{}: {} on {}", severity, incident.outcome.meaning(), incident.suspects_text(),
+            ),
+        }
+    }
+}
+
+/// The desk and all it owns.
+pub struct Desk {
+    pub(super) clock: Clock,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) detector: Detector,
+    pub(super) seq: u64,
+    pub(super) snapshot_seq: u64,
+    pub(super) board: Board,
+    pub(super) show: Option<watch::Sender<Arc<Board>>>,
+    pub(super) shown_at: Timestamp,
+    pub(super) metrics: Option<Arc<Metrics>>,
+    pub(super) usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
+    pub(super) wants: mpsc::Sender<Want>,
+    pub(super) hearer: Arc<dyn Hearer>,
+    /// Replay keeps no journal: nothing is ever restored from it.
+    pub(super) journals: bool,
+}
+
+/// What one batch comes to, before it is written.
+#[derive(Default)]
+struct Batch {
+    settlement: Settlement,
+    heard: Vec<(Box<Verdict>, Arc<Run>, Option<Outcome>)>,
+    changes: Vec<Change>,
+    deploys: Vec<(Deploy, Selector, oneshot::Sender<()>)>,
+    closed: Vec<(bool, oneshot::Sender<bool>)>,
+}
+
+impl Desk {
+    /// Works until everybody who tells has gone.
+    pub async fn run(mut self, mut told: mpsc::Receiver<Told>) {
+        let mut messages = Vec::with_capacity(BATCH);
+        loop {
+            let waiting = self.detector.is_waiting();
+            tokio::select! {
+                biased;
+                n = told.recv_many(&mut messages, BATCH) => {
+                    if n == 0 {
+                        break;
+                    }
+                    self.take(messages.drain(..)).await;
+                }
+                () = tokio::time::sleep(TICK), if waiting || self.board_is_stale() => {
+                    self.take(std::iter::empty()).await;
+                }
+            }
+        }
+        self.keep_snapshot().await;
+    }
+
+    fn board_is_stale(&self) -> bool {
+        self.show.is_some()
+    }
+
+    async fn take(&mut self, messages: impl Iterator<Item = Told>) {
+        let mut batch = Batch::default();
+        let now = self.clock.now();
+        let mut any = false;
+        for message in messages {
+            any = true;
+            self.hear(message, now, &mut batch);
+        }
+        if !any {
+            let changes = self.detector.observe(&Input::Tick, now);
+            if !changes.is_empty() {
+                self.journal(Input::Tick, now, &mut batch);
+                self.note(changes, now, &mut batch);
+            }
+        }
+        self.write(&mut batch).await;
+        self.act(batch, now).await;
+    }
+
+    fn hear(&mut self, message: Told, now: Timestamp, batch: &mut Batch) {
+        let input = match message {
+            Told::Verdict(verdict, run) => {
+                let input = Input::Verdict(slim(&verdict));
+                batch.settlement.verdicts.push((*verdict).clone());
+                batch.heard.push((verdict, run, None));
+                input
+            }
+            Told::Correction(verdict, run, was) => {
+                let input = Input::Verdict(slim(&verdict));
+                batch.settlement.verdicts.push((*verdict).clone());
+                batch.heard.push((verdict, run, Some(was)));
+                input
+            }
+            Told::Control { target, passed } => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.control(&target, passed.is_ok());
+                }
+                Input::Control { target, passed }
+            }
+            Told::Deploy(deploy, first, reply) => {
+                batch.settlement.deploys.push(deploy.clone());
+                batch.deploys.push((deploy.clone(), first, reply));
+                Input::Deploy(deploy)
+            }
+            Told::Close(incident, because, reply) => {
+                let open = self.detector.incident(&incident).is_some_and(|incident| incident.is_open());
+                batch.closed.push((open, reply));
+                if !open {
+                    return;
+                }
+                Input::Close { incident, because }
+            }
+            Told::Watch(routes) => {
+                let changes = self.detector.watch(&routes, now);
+                self.board.watch(&routes);
+                self.note(changes, now, batch);
+                return;
+            }
+        };
+        let changes = self.detector.observe(&input, now);
+        self.journal(input, now, batch);
+        self.note(changes, now, batch);
+    }
+
+    fn journal(&mut self, input: Input, at: Timestamp, batch: &mut Batch) {
+        self.seq += 1;
+        if self.journals {
+            batch.settlement.journal.push(JournalEntry { seq: self.seq, at, input });
+        }
+    }
+
+    /// Incidents and notices that changes come to.
+    pub(super) fn note_all(&mut self, changes: Vec<Change>, now: Timestamp, settlement: &mut Settlement) {
+        for change in &changes {
+            let (id, kind) = match change {
+                Change::Opened(id) => (id, Some("opened")),
+                Change::Raised(id) => (id, Some("raised")),
+                Change::Resolved(id) => (id, Some("resolved")),
+                Change::Moved(id) => (id, None),
+                Change::Confirm(_) => continue,
+            };
+            let Some(incident) = self.detector.incident(id) else { continue };
+            settlement.incidents.retain(|known| known.id != *id);
+            settlement.incidents.push(incident.clone());
+            if let Some(kind) = kind {
+                let opening = incident.detected_at.unwrap_or(incident.opened_at).as_micros();
+                let key = format!("{id}/{opening}/{kind}");
+                let notice = Notice { key, at: now, change: change.clone(), incident: incident.clone() };
+                settlement.notices.push(notice);
+            }
+        }
+    }
+
+    fn note(&mut self, changes: Vec<Change>, now: Timestamp, batch: &mut Batch) {
+        self.note_all(changes.clone(), now, &mut batch.settlement);
+        batch.changes.extend(changes);
+    }
+
+    /// Writes the batch, however long that takes: what cannot be written is not forgotten.
+    async fn write(&mut self, batch: &mut Batch) {
+        let empty = batch.settlement.verdicts.is_empty()
+            && batch.settlement.journal.is_empty()
+            && batch.settlement.incidents.is_empty();
+        if empty {
+            return;
+        }
+        let notices = batch.settlement.notices.clone();
+        let mut tries = 0;
+        let mut settlement = std::mem::take(&mut batch.settlement);
+        loop {
+            let once_more = if tries == 0 && !self.journals { None } else { Some(settlement.clone()) };
+            let failed = match self.store.settle(settlement).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            tries += 1;
+            if let Some(metrics) = &self.metrics {
+                metrics.store(false);
+            }
+            if tries == 1 {
+                error!(error = %failed, "verdicts cannot be stored; trying again until they are");
+            }
+            if tries == TRIES_BEFORE_TELLING {
+                for notice in &notices {
+                    self.hearer.notice(notice);
+                }
+            }
+            let Some(same) = once_more else { break };
+            settlement = same;
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.store(true);
+        }
+        if tries < TRIES_BEFORE_TELLING {
+            for notice in &notices {
+                self.hearer.notice(notice);
+            }
+        }
+        if self.seq - self.snapshot_seq >= SNAPSHOT {
+            self.keep_snapshot().await;
+        }
+    }
+
+    async fn keep_snapshot(&mut self) {
+        if !self.journals || self.seq == self.snapshot_seq {
+            return;
+        }
+        match self.store.keep_snapshot(self.seq, self.detector.snapshot()).await {
+            Ok(()) => self.snapshot_seq = self.seq,
+            Err(error) => warn!(%error, "could not keep a snapshot of detection"),
+        }
+    }
+
+    async fn act(&mut self, batch: Batch, now: Timestamp) {
+        for (verdict, run, corrects) in &batch.heard {
+            if verdict.outcome == Outcome::Landed
+                && let Ok(mut usual) = self.usual.write()
+            {
+                usual.insert(verdict.route, self.detector.usual(verdict.route));
+            }
+            if self.show.is_some() {
+                self.board.learn(verdict);
+            }
+            if let Some(metrics) = &self.metrics {
+                metrics.verdict(verdict, *corrects);
+            }
+            self.hearer.verdict(verdict, run);
+        }
+        for change in &batch.changes {
+            if let Change::Confirm(route) = change {
+                // A full or closed scheduler has better things to do than to confirm.
+                let _ = self.wants.try_send(Want::Confirm(*route));
+            }
+        }
+        for (deploy, first, reply) in batch.deploys {
+            if let Some(metrics) = &self.metrics {
+                metrics.deployed(&deploy);
+            }
+            let _ = self.wants.try_send(Want::Deploy(first));
+            let _ = reply.send(());
+        }
+        for (open, reply) in batch.closed {
+            let _ = reply.send(open);
+        }
+        if !batch.changes.is_empty() {
+            self.show_incidents();
+        }
+        if now.since(self.shown_at) >= SHOW || !batch.changes.is_empty() {
+            self.shown_at = now;
+            if let Some(show) = &self.show {
+                show.send_replace(Arc::new(self.board.clone()));
+            }
+        }
+    }
+
+    pub(super) fn show_incidents(&mut self) {
+        if self.show.is_some() {
+            self.board.incidents = self.detector.open_incidents().cloned().map(Arc::new).collect();
+            self.board.incidents.sort_by_key(|incident| std::cmp::Reverse(incident.detected_at));
+        }
+        if let Some(metrics) = &self.metrics {
+            let open: Vec<_> = self.detector.open_incidents().collect();
+            metrics.incidents(&open);
+        }
+    }
+}
+
+/// The part of a verdict that detection reads: the journal need not hold the rest twice.
+fn slim(verdict: &Verdict) -> Box<Verdict> {
+    let evidence = &verdict.evidence;
+    let slim = Evidence {
+        accepted_at: evidence.accepted_at,
+        claim: evidence.claim.clone(),
+        claimed_at: evidence.claimed_at,
+        looks: evidence.first_complete().cloned().into_iter().collect(),
+        ..Evidence::default()
+    };
+    Box::new(Verdict { evidence: Arc::new(slim), ..verdict.clone() })
+}
+
+/// Usual times of every route, for flights to read.
+pub(super) fn usual_of(detector: &Detector) -> Arc<RwLock<HashMap<RouteId, Usual>>> {
+    Arc::new(RwLock::new(detector.trails().iter().map(|trail| (trail.route.id, trail.usual.clone())).collect()))
+}

@@ -1,0 +1,432 @@
+//! From start to stop: the agent's tasks, in the order in which they begin and end.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tracing::{error, info, warn};
+
+pub use super::desk::Hearer;
+use super::{
+    after::{self, After},
+    clock::Clock,
+    craft::{Craft, Dice, Pad},
+    desk::{self, Desk, Told},
+    scheduler::{Cap, Line, Round, Scheduler, Want},
+    sight::Sight,
+};
+use crate::{
+    canary::{Away, PlatformName, RouteId, Selector, TargetName, Timestamp, Usual},
+    config::{Plan, worst_detection},
+    detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
+    metrics::{LedgerCounts, Metrics, WatchedRoute},
+    platform::Platform,
+    store::{Settlement, Store, StoreError},
+    target::Target,
+};
+
+/// A plan with its drivers.
+pub type OpenPlan = Plan<Arc<dyn Platform>, Arc<dyn Target>>;
+
+/// Every target is controlled this often, runs or no runs.
+const CONTROL_EVERY: Duration = Duration::from_secs(30);
+/// The agent notes that it watches this often.
+const PULSE: Duration = Duration::from_secs(2);
+/// A pulse that comes so late means that nobody watched: the machine slept, or was stalled.
+const STALLED: Duration = Duration::from_secs(10);
+/// Retention and sweeps go round this often, in small steps.
+const TIDY_EVERY: Duration = Duration::from_secs(900);
+/// Canary rows stay at targets this long: long enough for a person to look at yesterday's.
+const ROWS_STAY: Duration = Duration::from_secs(24 * 3600);
+/// Gaps in watching that are older concern no run that is still open.
+const GAPS_STAY: Duration = Duration::from_secs(24 * 3600);
+/// Messages on their way to the desk: beyond it flights wait.
+const TO_DESK: usize = 4096;
+
+/// What an agent is made of.
+pub struct Parts {
+    /// What it does.
+    pub plan: OpenPlan,
+    /// Its ledger.
+    pub store: Arc<dyn Store>,
+    /// Its time.
+    pub clock: Clock,
+    /// Its chance.
+    pub dice: Dice,
+    /// Its metrics; none in replay.
+    pub metrics: Option<Arc<Metrics>>,
+    /// Who hears what happens.
+    pub hearer: Arc<dyn Hearer>,
+    /// A daemon keeps a journal, a pulse and its house; a replay does not.
+    pub is_daemon: bool,
+}
+
+/// A running agent.
+pub struct Agent {
+    told: mpsc::Sender<Told>,
+    wants: mpsc::Sender<Want>,
+    board: watch::Receiver<Arc<Board>>,
+    round: Round,
+    base: Base,
+    craft: RwLock<Arc<Craft>>,
+    after: After,
+    scheduler: JoinHandle<()>,
+    desk: JoinHandle<()>,
+    others: std::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What survives a reload.
+#[derive(Clone)]
+struct Base {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    dice: Dice,
+    metrics: Option<Arc<Metrics>>,
+    usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
+    away: Arc<RwLock<Vec<Away>>>,
+    told: mpsc::Sender<Told>,
+    is_daemon: bool,
+}
+
+impl Agent {
+    /// Starts: what the ledger knows is taken up, then runs are sent.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { plan, store, clock, dice, metrics, hearer, is_daemon } = parts;
+        let now = clock.now();
+        let (detector, seq, changes) = recall(&store, &plan, now).await?;
+        let gaps = if is_daemon { gaps(&store, now).await? } else { Vec::new() };
+        let (told, desk_told) = mpsc::channel(TO_DESK);
+        let (wants, scheduler_wants) = mpsc::channel(TO_DESK);
+        let (show, board) = watch::channel(Arc::new(Board::default()));
+        let round: Round = Arc::new(AtomicI64::new(0));
+        let base = Base {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            dice,
+            metrics: metrics.clone(),
+            usual: desk::usual_of(&detector),
+            away: Arc::new(RwLock::new(gaps)),
+            told: told.clone(),
+            is_daemon,
+        };
+        let craft = base.craft(&plan);
+        if let Some(metrics) = &metrics {
+            metrics.set_routes(&watched_routes(&plan, now));
+            let counts = store.counts().await?;
+            metrics.resume(&counts.outcomes, 0);
+        }
+        let mut first = Board::default();
+        first.watch(&plan.routes);
+        first.agent = AgentHealth { started_at: now, store_up: true, ..AgentHealth::default() };
+        let mut desk = Desk {
+            clock: clock.clone(),
+            store: Arc::clone(&store),
+            detector,
+            seq,
+            snapshot_seq: if is_daemon { 0 } else { seq },
+            board: first,
+            show: is_daemon.then_some(show),
+            shown_at: Timestamp::EPOCH,
+            metrics: metrics.clone(),
+            usual: Arc::clone(&base.usual),
+            wants: wants.clone(),
+            hearer,
+            journals: is_daemon,
+        };
+        if is_daemon {
+            refill_board(&mut desk, &store).await?;
+            let mut settlement = Settlement::default();
+            desk.note_all(changes, now, &mut settlement);
+            if !settlement.incidents.is_empty() {
+                store.settle(settlement).await?;
+            }
+            desk.show_incidents();
+        }
+        let (after, arrivals) = After::channel();
+        let scheduler = Scheduler::new(
+            Arc::clone(&craft),
+            after.clone(),
+            metrics.clone(),
+            lines(&plan),
+            caps(&plan),
+            Arc::clone(&round),
+        );
+        let agent = Self {
+            told,
+            wants: wants.clone(),
+            board,
+            round,
+            craft: RwLock::new(Arc::clone(&craft)),
+            after: after.clone(),
+            scheduler: tokio::spawn(scheduler.run(scheduler_wants)),
+            desk: tokio::spawn(desk.run(desk_told)),
+            others: std::sync::Mutex::new(vec![tokio::spawn(after::watch_on(Arc::clone(&craft), arrivals))]),
+            base,
+        };
+        agent.watch_targets(&craft);
+        if is_daemon {
+            agent.resume(now).await?;
+            agent.keep_house(&craft);
+        }
+        Ok(agent)
+    }
+
+    /// How everything stands.
+    pub fn board(&self) -> watch::Receiver<Arc<Board>> {
+        self.board.clone()
+    }
+
+    /// When the scheduler last went round; none before the first time.
+    pub fn round(&self) -> Option<Timestamp> {
+        let at = self.round.load(Ordering::Relaxed);
+        (at > 0).then(|| Timestamp::from_micros(at))
+    }
+
+    /// Notes a deploy: stored, then every route runs at once, `first` first.
+    pub async fn deploy(&self, deploy: Deploy, first: Selector) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.told.send(Told::Deploy(deploy, first, reply)).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Closes an incident by hand. False: there is no such open incident.
+    pub async fn close(&self, incident: IncidentId, because: String) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.told.send(Told::Close(incident, because, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Takes another plan. Runs in flight fly on under the old one.
+    pub async fn reload(&self, plan: &OpenPlan) {
+        let now = self.base.clock.now();
+        let craft = self.base.craft(plan);
+        if let Some(metrics) = &self.base.metrics {
+            metrics.set_routes(&watched_routes(plan, now));
+            metrics.reloaded(Some(now));
+        }
+        *self.craft.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&craft);
+        let _ = self.told.send(Told::Watch(plan.routes.clone())).await;
+        let _ = self.wants.send(Want::Lines(lines(plan), caps(plan), Arc::clone(&craft))).await;
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.drain(..).skip(1).for_each(|task| task.abort());
+        drop(others);
+        self.watch_targets(&craft);
+        self.keep_house(&craft);
+    }
+
+    /// Stops in order: no new runs, flights broken off where they are (they are resumed at the next
+    /// start), then the desk writes what it was told.
+    pub async fn stop(self) {
+        let _ = self.wants.send(Want::Stop).await;
+        let _ = self.scheduler.await;
+        for task in self.others.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+            let _ = task;
+        }
+        drop((self.told, self.base, self.craft, self.after, self.wants));
+        if tokio::time::timeout(Duration::from_secs(20), self.desk).await.is_err() {
+            error!("the desk did not finish in time; what it was told is resumed at the next start");
+        }
+    }
+
+    async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
+        let pending = self.base.store.pending().await?;
+        if !pending.is_empty() {
+            info!(runs = pending.len(), "resuming runs that were in flight");
+        }
+        for record in pending {
+            let _ = self.wants.send(Want::Resume(Box::new(record))).await;
+        }
+        for record in self.base.store.watched(now).await? {
+            if let Some(verdict) = record.verdict {
+                self.after.watch(&Arc::new(record.run), &verdict);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    /// Controls every target for as long as the agent lives.
+    fn watch_targets(&self, craft: &Arc<Craft>) {
+        let mut names: Vec<&TargetName> = craft.targets.keys().collect();
+        names.sort();
+        for (place, name) in names.into_iter().enumerate() {
+            let (craft, name, told) = (Arc::clone(craft), name.clone(), self.told.clone());
+            self.keep(tokio::spawn(async move {
+                // Not all in the same second.
+                tokio::time::sleep(Duration::from_millis(500 + 700 * (place as u64 % 40))).await;
+                let (_, sight) = &craft.targets[&name];
+                loop {
+                    let control = sight.control(craft.clock.now(), &craft.clock).await;
+                    if told.send(Told::Control { target: name.clone(), passed: control.passed }).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(CONTROL_EVERY).await;
+                }
+            }));
+        }
+    }
+
+    /// The pulse, and what has to be tidied.
+    fn keep_house(&self, craft: &Arc<Craft>) {
+        if !self.base.is_daemon {
+            return;
+        }
+        let base = self.base.clone();
+        self.keep(tokio::spawn(pulse(base.clone())));
+        let craft = Arc::clone(craft);
+        self.keep(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                let now = base.clock.now();
+                if let Err(error) = base.store.thin(now).await {
+                    warn!(%error, "could not thin the ledger");
+                }
+                let mut targets: Vec<_> = craft.targets.iter().collect();
+                targets.sort_by_key(|(name, _)| (*name).clone());
+                for (name, (target, _)) in targets {
+                    let sweep = target.sweep(now.minus(ROWS_STAY));
+                    match tokio::time::timeout(Duration::from_secs(60), sweep).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => warn!(target = %name, %error, "could not sweep"),
+                        Err(_) => warn!(target = %name, "sweep took too long"),
+                    }
+                }
+            }
+        }));
+    }
+}
+
+impl Base {
+    fn craft(&self, plan: &OpenPlan) -> Arc<Craft> {
+        let pad = |p: &crate::config::PlatformPlan<Arc<dyn Platform>>| {
+            (p.name.clone(), Arc::new(Pad::new(p.name.clone(), Arc::clone(&p.driver))))
+        };
+        let eye = |t: &crate::config::TargetPlan<Arc<dyn Target>>| {
+            (t.name.clone(), (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone())))
+        };
+        Arc::new(Craft {
+            clock: self.clock.clone(),
+            dice: self.dice.clone(),
+            store: Arc::clone(&self.store),
+            pads: plan.platforms.iter().map(pad).collect(),
+            targets: plan.targets.iter().map(eye).collect(),
+            usual: Arc::clone(&self.usual),
+            away: Arc::clone(&self.away),
+            desk: self.told.clone(),
+        })
+    }
+}
+
+/// Notes that the agent watches, and when it did not.
+async fn pulse(base: Base) {
+    let mut since = base.clock.now();
+    let mut last = since;
+    loop {
+        let now = base.clock.now();
+        if now.since(last) > STALLED {
+            warn!(from = %last, until = %now, "nobody watched: the agent was stalled, or the clock was stepped");
+            base.away.write().unwrap_or_else(PoisonError::into_inner).push(Away { from: last, until: now });
+            since = now;
+        }
+        last = now;
+        if let Err(error) = base.store.beat(since, now).await {
+            warn!(%error, "could not note the pulse");
+            if let Some(metrics) = &base.metrics {
+                metrics.store(false);
+            }
+        }
+        if let (Some(metrics), Ok(counts)) = (&base.metrics, base.store.counts().await) {
+            metrics.counted(LedgerCounts {
+                started: counts.started,
+                settled: counts.settled,
+                pending: counts.pending,
+                oldest_pending: counts.oldest_pending.map(|due| now.since(due)),
+            });
+        }
+        base.away.write().unwrap_or_else(PoisonError::into_inner).retain(|gap| now.since(gap.until) < GAPS_STAY);
+        tokio::time::sleep(PULSE).await;
+    }
+}
+
+/// Detection as it was: the snapshot, and what was told since.
+async fn recall(
+    store: &Arc<dyn Store>,
+    plan: &OpenPlan,
+    now: Timestamp,
+) -> Result<(Detector, u64, Vec<crate::detect::Change>), StoreError> {
+    let (mut seq, mut detector, mut changes) = (0, Detector::new(&plan.routes), Vec::new());
+    if let Some((at, state)) = store.snapshot().await? {
+        match Detector::restore(&state, &plan.routes, now) {
+            Ok((restored, resolved)) => (seq, detector, changes) = (at, restored, resolved),
+            Err(error) => warn!(%error, "snapshot of detection is unreadable; starting from the journal alone"),
+        }
+    }
+    for entry in store.journal(seq).await? {
+        seq = entry.seq;
+        // What came of it was written then.
+        let _ = detector.observe(&entry.input, entry.at);
+    }
+    Ok((detector, seq, changes))
+}
+
+/// When nobody watched, up to now.
+async fn gaps(store: &Arc<dyn Store>, now: Timestamp) -> Result<Vec<Away>, StoreError> {
+    let mut gaps = store.away(now.minus(GAPS_STAY)).await?;
+    if let Some(last) = store.last_beat().await?.filter(|last| *last < now) {
+        gaps.push(Away { from: last, until: now });
+    }
+    Ok(gaps)
+}
+
+/// What the ledger knows of each route's last run.
+async fn refill_board(desk: &mut Desk, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let mut records = store.runs(None, 2_000).await?;
+    records.reverse();
+    for verdict in records.into_iter().filter_map(|record| record.verdict) {
+        desk.board.learn(&verdict);
+    }
+    Ok(())
+}
+
+/// The plan's lines for the scheduler.
+pub fn lines(plan: &OpenPlan) -> Vec<Line> {
+    let line = |route: &Arc<crate::canary::Route>| {
+        let canary = plan.canary(&route.canary)?;
+        Some(Line {
+            route: Arc::clone(route),
+            schedule: canary.schedule.clone(),
+            objective: canary.objective,
+            deadline: canary.deadline,
+            sample: canary.sample,
+        })
+    };
+    plan.routes.iter().filter_map(line).collect()
+}
+
+fn caps(plan: &OpenPlan) -> HashMap<PlatformName, Cap> {
+    let cap = |p: &crate::config::PlatformPlan<Arc<dyn Platform>>| {
+        (p.name.clone(), Cap { in_flight: p.in_flight, per_hour: p.per_hour })
+    };
+    plan.platforms.iter().map(cap).collect()
+}
+
+fn watched_routes(plan: &OpenPlan, now: Timestamp) -> Vec<WatchedRoute> {
+    let watched = |route: &Arc<crate::canary::Route>| {
+        let canary = plan.canary(&route.canary)?;
+        let bound = worst_detection(canary.schedule.longest_gap(now), canary.objective);
+        let (objective, deadline) = (canary.objective, canary.deadline);
+        Some(WatchedRoute { route: Arc::clone(route), objective, deadline, detection_bound: bound })
+    };
+    plan.routes.iter().filter_map(watched).collect()
+}

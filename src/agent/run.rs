@@ -1,0 +1,418 @@
+//! A run in flight: submit, follow, verify, until it can be judged. The only place that waits,
+//! retries and times out on behalf of drivers.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{Instrument, debug, info_span, warn};
+
+use super::{
+    after::After,
+    craft::{Craft, Pad},
+    desk::Told,
+    sight::Sight,
+};
+use crate::{
+    canary::{Claim, Evidence, Judgement, Outcome, Phase, Run, State, Timestamp, Usual, Verdict, judge, wait},
+    platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
+    target::Target,
+};
+
+/// Longest wait for one answer of a platform.
+const CALL: Duration = Duration::from_secs(20);
+/// Status is asked this often at first, then ever less, in proportion to how long the job runs.
+const POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// A tenth of the run's age between two looks at the platform: late by no more than a tenth.
+const POLL_SHARE: u32 = 10;
+/// Back-off between refused or unanswered calls.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Looks at the target after the platform's last word, until landing is overdue.
+const SIGHTS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+/// Looks after that, until the deadline.
+const SLOW_SIGHT: Duration = Duration::from_secs(10);
+/// A control that began this long before a verdict still speaks for it.
+const CONTROL_KEEPS: Duration = Duration::from_secs(30);
+/// A moment after the objective: a look that starts then can prove that rows came late.
+const JUST_AFTER: Duration = Duration::from_millis(1);
+
+/// A run on its way, with what has been seen.
+pub struct Flight {
+    craft: Arc<Craft>,
+    run: Arc<Run>,
+    pad: Arc<Pad>,
+    target: Arc<dyn Target>,
+    sight: Sight,
+    after: After,
+    evidence: Evidence,
+    handle: Option<Handle>,
+    /// Calls in a row that failed.
+    failures: u32,
+    /// Looks at the target since the platform's last word.
+    sights: usize,
+    /// What a provisional verdict last said.
+    told: Option<Outcome>,
+}
+
+impl Flight {
+    /// A flight that begins, or goes on after a restart with what the ledger knows. None: its
+    /// platform or target is no longer configured.
+    pub fn new(
+        craft: &Arc<Craft>,
+        after: &After,
+        run: Arc<Run>,
+        handle: Option<Handle>,
+        evidence: Evidence,
+    ) -> Option<Self> {
+        let pad = Arc::clone(craft.pads.get(&run.route.platform)?);
+        let (target, sight) = craft.targets.get(&run.route.target)?.clone();
+        Some(Self {
+            craft: Arc::clone(craft),
+            after: after.clone(),
+            run,
+            pad,
+            target,
+            sight,
+            evidence,
+            handle,
+            failures: 0,
+            sights: 0,
+            told: None,
+        })
+    }
+
+    /// Flies to the final verdict. `resumed`: the agent was restarted meanwhile.
+    pub async fn fly(self, resumed: bool) {
+        let span = info_span!("run", run = %self.run.marker, route = %self.run.route);
+        self.go(resumed).instrument(span).await;
+    }
+
+    async fn go(mut self, resumed: bool) {
+        if resumed {
+            self.find_again().await;
+        }
+        let mut poll_at = self.craft.clock.now();
+        let mut sight_at: Option<Timestamp> = None;
+        let mut overdue_seen = false;
+        loop {
+            let spoke = self.evidence.claim.is_last_word();
+            if !spoke && self.craft.clock.now() >= poll_at && self.craft.clock.now() < self.deadline() {
+                let pause = self.ask_platform().await;
+                poll_at = self.craft.clock.now().plus(pause);
+                if self.evidence.claim.is_last_word() {
+                    self.keep().await;
+                    sight_at = Some(self.craft.clock.now());
+                }
+            }
+            let usual = self.craft.usual(self.run.route.id);
+            let overdue_at = wait::overdue_at(&self.run.terms, &self.evidence, &usual);
+            let now = self.craft.clock.now();
+            let (overdue, at_deadline) = (now >= overdue_at, now >= self.deadline());
+            if sight_at.is_some_and(|at| now >= at) || (overdue && !overdue_seen) || at_deadline {
+                self.look_at_target(overdue || at_deadline).await;
+                overdue_seen |= overdue;
+                sight_at = self.next_sight(overdue_at);
+                if at_deadline || wait::is_over(&self.run.terms, &self.evidence, &usual, self.craft.clock.now()) {
+                    return self.settle().await;
+                }
+                if overdue {
+                    self.tell_early().await;
+                }
+            }
+            let mut next = self.deadline();
+            if !self.evidence.claim.is_last_word() {
+                next = next.min(poll_at);
+            }
+            if let Some(at) = sight_at {
+                next = next.min(at);
+            }
+            if !overdue_seen {
+                next = next.min(wait::overdue_at(&self.run.terms, &self.evidence, &usual));
+            }
+            self.craft.clock.sleep_until(next).await;
+        }
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.run.terms.deadline_at(self.evidence.accepted_at)
+    }
+
+    /// After a restart: is there a job, and where is it?
+    async fn find_again(&mut self) {
+        if self.handle.is_some() || self.evidence.claim.is_last_word() {
+            return;
+        }
+        if self.pad.driver.resume() != Resume::ByMarker {
+            return self.give_up("agent was restarted before the platform answered");
+        }
+        while self.craft.clock.now() < self.deadline() {
+            match self.call(self.pad.driver.find(&self.run)).await {
+                Ok(Some(handle)) => return self.accepted(handle).await,
+                // Submitting now would be a new run under an old due time.
+                Ok(None) => return self.give_up("agent was restarted before it submitted"),
+                Err(error) => {
+                    self.hear_trouble(&error, Phase::Submit);
+                    let pause = self.back_off(&error);
+                    self.craft.clock.sleep_until(self.craft.clock.now().plus(pause)).await;
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        let now = self.craft.clock.now();
+        // Refused for good by ourselves: nothing more will be heard, and the gap in watching makes
+        // it `unknown`.
+        self.evidence.heard(Claim::Refused { phase: Phase::Submit, for_good: true, detail: why.to_owned() }, now);
+        self.evidence.away.push(crate::canary::Away { from: self.run.terms.due, until: now.plus(JUST_AFTER) });
+    }
+
+    /// Submits, or asks how the job is. Answers how long to wait before the next time.
+    async fn ask_platform(&mut self) -> Duration {
+        match self.handle.clone() {
+            None => self.submit().await,
+            Some(handle) => self.follow(handle).await,
+        }
+    }
+
+    async fn submit(&mut self) -> Duration {
+        let now = self.craft.clock.now();
+        let first = self.evidence.submitted_at.is_none();
+        if let Err(error) = self.call(self.pad.prepare(self.run.sample, now)).await {
+            return self.not_accepted(&error);
+        }
+        let blindly = !first && self.pad.driver.resume() != Resume::ByMarker;
+        if blindly && !matches!(self.evidence.claim, Claim::Refused { .. }) {
+            // The first submit may have started: never repeated blindly.
+            return self.craft.clock.now().plus(self.run.terms.deadline).since(now);
+        }
+        self.evidence.submitted_at.get_or_insert(now);
+        let job = Job {
+            run: Arc::clone(&self.run),
+            deliver_to: self.target.address(&self.run),
+            deadline: self.run.terms.deadline_at(Some(now)),
+        };
+        match self.call(self.pad.driver.submit(&job)).await {
+            Ok(handle) => {
+                self.accepted(handle).await;
+                POLL.0
+            }
+            Err(error) => self.not_accepted(&error),
+        }
+    }
+
+    async fn accepted(&mut self, handle: Handle) {
+        let now = self.craft.clock.now();
+        self.failures = 0;
+        self.handle = Some(handle);
+        self.evidence.accepted_at = Some(now);
+        self.evidence.heard(Claim::Running { phase: Phase::Queue }, now);
+        self.evidence.entered(Phase::Queue, now);
+        self.keep().await;
+    }
+
+    fn not_accepted(&mut self, error: &PlatformError) -> Duration {
+        self.hear_trouble(error, Phase::Submit);
+        self.back_off(error)
+    }
+
+    async fn follow(&mut self, handle: Handle) -> Duration {
+        match self.call(self.pad.driver.look(&handle)).await {
+            Ok((state, newest)) => {
+                self.failures = 0;
+                if newest != handle {
+                    self.handle = Some(newest);
+                    self.keep().await;
+                }
+                self.hear(state).await;
+                let age = self.craft.clock.now().since(self.run.terms.start(self.evidence.accepted_at));
+                (age / POLL_SHARE).clamp(POLL.0, POLL.1)
+            }
+            Err(error) => {
+                let phase = self.evidence.phases.last().map_or(Phase::Queue, |(phase, _)| *phase);
+                self.hear_trouble(&error, phase);
+                self.back_off(&error)
+            }
+        }
+    }
+
+    async fn hear(&mut self, state: JobState) {
+        let now = self.craft.clock.now();
+        for (phase, at) in state.phases {
+            self.evidence.entered(phase, at);
+        }
+        if !state.jobs.is_empty() {
+            self.evidence.jobs = state.jobs;
+        }
+        let claim = match state.progress {
+            Progress::Running(phase) => {
+                self.evidence.entered(phase, now);
+                Claim::Running { phase }
+            }
+            Progress::Done { rows } => Claim::Done { rows },
+            Progress::Error { phase, detail } => Claim::Error { phase, detail },
+            Progress::Killed { phase } => Claim::Killed { phase },
+        };
+        if claim.is_last_word() {
+            self.evidence.entered(Phase::Land, now);
+        }
+        if matches!(claim, Claim::Error { .. }) {
+            self.pad.doubt().await;
+        }
+        self.evidence.heard(claim, now);
+    }
+
+    fn hear_trouble(&mut self, error: &PlatformError, phase: Phase) {
+        let now = self.craft.clock.now();
+        self.failures += 1;
+        debug!(%error, failures = self.failures, "platform call failed");
+        let detail = error.to_string();
+        let claim = if error.answered() {
+            Claim::Refused { phase, for_good: !error.may_pass() && !matches!(error, PlatformError::NotFound), detail }
+        } else {
+            Claim::Unheard { detail }
+        };
+        self.evidence.heard(claim, now);
+    }
+
+    fn back_off(&self, error: &PlatformError) -> Duration {
+        if let PlatformError::Throttled { retry_after: Some(after) } = error {
+            return *after;
+        }
+        let doubled = BACK_OFF.0 * 2u32.saturating_pow(self.failures.saturating_sub(1).min(8));
+        self.craft.dice.jitter(doubled.min(BACK_OFF.1))
+    }
+
+    /// One call with its deadline.
+    async fn call<T>(&self, call: impl Future<Output = Result<T, PlatformError>>) -> Result<T, PlatformError> {
+        match tokio::time::timeout(CALL, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(PlatformError::Unreachable {
+                detail: format!("no answer within {} s", CALL.as_secs()),
+                never_arrived: false,
+            }),
+        }
+    }
+
+    /// Looks at the target; with a control beside it where the look may have to convict.
+    async fn look_at_target(&mut self, with_control: bool) {
+        let clock = &self.craft.clock;
+        let claimed = self.evidence.claimed_at.unwrap_or(self.run.terms.due);
+        let proven = self.evidence.controls.iter().any(|control| {
+            control.passed.is_ok()
+                && control.started_at >= claimed
+                && clock.now().since(control.started_at) < CONTROL_KEEPS
+        });
+        let look = self.sight.look(Arc::clone(&self.run), clock);
+        if with_control && !proven {
+            let (look, control) = tokio::join!(look, self.sight.control(claimed, clock));
+            self.evidence.controlled(control);
+            self.evidence.saw(look);
+        } else {
+            let look = look.await;
+            self.evidence.saw(look);
+        }
+        self.sights += 1;
+    }
+
+    /// When to look at the target next; none while the platform has not said its last word.
+    fn next_sight(&self, overdue_at: Timestamp) -> Option<Timestamp> {
+        if !self.evidence.claim.is_last_word() {
+            return None;
+        }
+        let now = self.craft.clock.now();
+        let pause = if now < overdue_at { *SIGHTS.get(self.sights).unwrap_or(&SIGHTS[2]) } else { SLOW_SIGHT };
+        let mut next = now.plus(pause);
+        // Copies and changed values want one more look soon.
+        if now >= overdue_at && self.evidence.last_sighting().is_some_and(|(seen, _)| seen.rows.missing == 0) {
+            next = now.plus(SIGHTS[2]);
+        }
+        // Looks just after the objective and at the moment of being overdue tell late from landed
+        // and lost from slow.
+        for moment in [self.run.terms.objective_at(self.evidence.accepted_at).plus(JUST_AFTER), overdue_at] {
+            if moment > now && moment < next {
+                next = moment;
+            }
+        }
+        Some(next)
+    }
+
+    fn judge(&mut self, at: Timestamp) -> Judgement {
+        let start = self.run.terms.start(self.evidence.accepted_at);
+        for gap in self.craft.away(start, at) {
+            if !self.evidence.away.contains(&gap) {
+                self.evidence.away.push(gap);
+            }
+        }
+        judge(&self.run.terms, &self.evidence, at)
+    }
+
+    /// Judges an overdue run for the time being.
+    async fn tell_early(&mut self) {
+        let now = self.craft.clock.now();
+        let judgement = self.judge(now);
+        let counts = match judgement.outcome.state() {
+            State::Red => true,
+            // Nobody answers, or nobody can read: that is worth knowing before the deadline.
+            State::Grey => !judgement.agent_away,
+            State::Green | State::Amber => false,
+        };
+        if counts && self.told != Some(judgement.outcome) {
+            self.told = Some(judgement.outcome);
+            let verdict = verdict(&self.run, judgement, true, now, self.evidence.clone());
+            self.send(verdict).await;
+        }
+    }
+
+    /// Judges for good, and hands over to the later looks.
+    async fn settle(mut self) {
+        let now = self.craft.clock.now();
+        let judgement = self.judge(now);
+        let still_running = !self.evidence.claim.is_last_word();
+        let verdict = verdict(&self.run, judgement, false, now, std::mem::take(&mut self.evidence));
+        self.after.watch(&self.run, &verdict);
+        self.send(verdict).await;
+        if still_running
+            && let Some(handle) = &self.handle
+            && let Err(error) = self.call(self.pad.driver.cancel(handle)).await
+        {
+            warn!(%error, "could not stop the job at its deadline");
+        }
+    }
+
+    async fn send(&self, verdict: Verdict) {
+        if self.craft.desk.send(Told::Verdict(Box::new(verdict), self.run.clone())).await.is_err() {
+            debug!("the desk is closed; the run is resumed at the next start");
+        }
+    }
+
+    /// Keeps handle and evidence, so that a restart goes on from here.
+    async fn keep(&self) {
+        let handle = self.handle.as_ref().map(Handle::as_str);
+        if let Err(error) = self.craft.store.progress(self.run.marker, handle, &self.evidence).await {
+            warn!(%error, "could not keep progress");
+        }
+    }
+}
+
+/// A judgement made a verdict.
+pub fn verdict(run: &Run, judgement: Judgement, provisional: bool, at: Timestamp, evidence: Evidence) -> Verdict {
+    Verdict {
+        run: run.marker,
+        route: run.route.id,
+        due: run.terms.due,
+        why: run.why,
+        outcome: judgement.outcome,
+        phase: judgement.phase,
+        reason: judgement.reason,
+        also: judgement.also,
+        provisional,
+        seen_late: judgement.seen_late,
+        agent_away: judgement.agent_away,
+        at,
+        evidence: Arc::new(evidence),
+    }
+}
+
+/// What is overdue for whom, for those who only read.
+pub fn overdue_at(run: &Run, evidence: &Evidence, usual: &Usual) -> Timestamp {
+    wait::overdue_at(&run.terms, evidence, usual)
+}

@@ -1,0 +1,353 @@
+//! The scheduler: sends runs when they are due, under the platforms' caps, and when detection or a
+//! deploy wants them at once.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tracing::warn;
+
+use super::{after::After, craft::Craft, run::Flight};
+use crate::{
+    canary::{Evidence, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, Terms, Timestamp, Why},
+    metrics::Metrics,
+    platform::Handle,
+    store::RunRecord,
+};
+
+/// After a deploy marker every route runs once within this.
+const ALL_WITHIN: Duration = Duration::from_secs(10);
+/// And twice as often for this long: the first runs after a release are worth more than the next
+/// hundred.
+const OFTEN_FOR: Duration = Duration::from_secs(600);
+/// How often the scheduler shows that it goes round, when nothing is due.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// A route with its terms, as the scheduler needs it.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The route.
+    pub route: Arc<Route>,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Its objective.
+    pub objective: Duration,
+    /// Its deadline.
+    pub deadline: Duration,
+    /// Its rows.
+    pub sample: Sample,
+}
+
+/// A platform's caps.
+#[derive(Clone, Copy, Debug)]
+pub struct Cap {
+    /// Most runs in flight.
+    pub in_flight: u32,
+    /// Most runs begun in an hour.
+    pub per_hour: u32,
+}
+
+/// What the scheduler is asked.
+pub enum Want {
+    /// A run of this route at once.
+    Confirm(RouteId),
+    /// A deploy: every route at once, those that it selects first; then more often for a while.
+    Deploy(Selector),
+    /// Fly on after a restart.
+    Resume(Box<RunRecord>),
+    /// Other lines from now on.
+    Lines(Vec<Line>, HashMap<PlatformName, Cap>, Arc<Craft>),
+    /// No more runs.
+    Stop,
+}
+
+struct Lane {
+    line: Line,
+    in_flight: u32,
+    confirming: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Timestamp,
+    lane: usize,
+    why: u8,
+}
+
+const SCHEDULED: u8 = 0;
+const EXTRA: u8 = 1;
+const CONFIRMING: u8 = 2;
+const DEPLOY: u8 = 3;
+
+fn why(code: u8) -> Why {
+    match code {
+        CONFIRMING => Why::Confirming,
+        DEPLOY => Why::Deploy,
+        _ => Why::Scheduled,
+    }
+}
+
+/// When the scheduler last went round, in microseconds since 1970, for health and heartbeats.
+pub type Round = Arc<AtomicI64>;
+
+/// The scheduler's state.
+pub struct Scheduler {
+    craft: Arc<Craft>,
+    after: After,
+    metrics: Option<Arc<Metrics>>,
+    round: Round,
+    lanes: Vec<Lane>,
+    by_route: HashMap<RouteId, usize>,
+    caps: HashMap<PlatformName, Cap>,
+    flying: HashMap<PlatformName, u32>,
+    begun: HashMap<PlatformName, VecDeque<Timestamp>>,
+    due: BinaryHeap<Reverse<Due>>,
+    /// Runs that were due and had no slot, oldest first.
+    held: VecDeque<Due>,
+    often_until: Timestamp,
+    flights: JoinSet<(RouteId, PlatformName, u8)>,
+}
+
+impl Scheduler {
+    /// A scheduler of these lines. Nothing flies yet.
+    pub fn new(
+        craft: Arc<Craft>,
+        after: After,
+        metrics: Option<Arc<Metrics>>,
+        lines: Vec<Line>,
+        caps: HashMap<PlatformName, Cap>,
+        round: Round,
+    ) -> Self {
+        let mut scheduler = Self {
+            craft,
+            after,
+            metrics,
+            round,
+            lanes: Vec::new(),
+            by_route: HashMap::new(),
+            caps,
+            flying: HashMap::new(),
+            begun: HashMap::new(),
+            due: BinaryHeap::new(),
+            held: VecDeque::new(),
+            often_until: Timestamp::EPOCH,
+            flights: JoinSet::new(),
+        };
+        scheduler.take_lines(lines);
+        scheduler
+    }
+
+    fn take_lines(&mut self, lines: Vec<Line>) {
+        let now = self.craft.clock.now();
+        let was: HashMap<RouteId, (u32, bool)> =
+            self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
+        self.due.clear();
+        self.held.clear();
+        for (at, line) in lines.into_iter().enumerate() {
+            if let Some(next) = line.schedule.next(line.route.id, now) {
+                self.due.push(Reverse(Due { at: next, lane: at, why: SCHEDULED }));
+            }
+            let (in_flight, confirming) = was.get(&line.route.id).copied().unwrap_or_default();
+            self.lanes.push(Lane { line, in_flight, confirming });
+        }
+        self.by_route = self.lanes.iter().enumerate().map(|(at, lane)| (lane.line.route.id, at)).collect();
+    }
+
+    /// Sends runs until it is told to stop, then lands: flights are broken off where they are, to be
+    /// resumed at the next start.
+    pub async fn run(mut self, mut wants: mpsc::Receiver<Want>) {
+        loop {
+            let now = self.craft.clock.now();
+            self.round.store(now.as_micros(), Ordering::Relaxed);
+            let round_ends = now.plus(ROUND);
+            let next = self.due.peek().map_or(round_ends, |Reverse(due)| due.at);
+            let clock = self.craft.clock.clone();
+            tokio::select! {
+                biased;
+                want = wants.recv() => match want {
+                    Some(Want::Stop) | None => break,
+                    Some(want) => self.want(want),
+                },
+                Some(landed) = self.flights.join_next() => {
+                    if let Ok((route, platform, code)) = landed {
+                        self.landed(route, &platform, code);
+                    }
+                }
+                // Virtual time has no need of rounds that find nothing due.
+                () = clock.sleep_until(if self.metrics.is_some() { next.min(round_ends) } else { next }), if self.metrics.is_some() || !self.due.is_empty() => {
+                    self.start_due();
+                }
+            }
+        }
+        self.flights.shutdown().await;
+    }
+
+    fn want(&mut self, want: Want) {
+        let now = self.craft.clock.now();
+        match want {
+            Want::Confirm(route) => {
+                if let Some(lane) = self.by_route.get(&route).copied()
+                    && !self.lanes[lane].confirming
+                {
+                    self.lanes[lane].confirming = true;
+                    self.start(Due { at: now, lane, why: CONFIRMING });
+                }
+            }
+            Want::Deploy(first) => {
+                self.often_until = now.plus(OFTEN_FOR);
+                let (ahead, rest): (Vec<usize>, Vec<usize>) =
+                    (0..self.lanes.len()).partition(|lane| first.covers(&self.lanes[*lane].line.route));
+                let n = self.lanes.len().max(1) as u32;
+                for (place, lane) in ahead.into_iter().chain(rest).enumerate() {
+                    self.due.push(Reverse(Due { at: now.plus(ALL_WITHIN * place as u32 / n), lane, why: DEPLOY }));
+                }
+            }
+            Want::Resume(record) => self.resume(*record),
+            Want::Stop => {}
+            Want::Lines(lines, caps, craft) => {
+                self.craft = craft;
+                self.caps = caps;
+                self.take_lines(lines);
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = self.craft.clock.now();
+        while let Some(Reverse(due)) = self.due.peek().copied().filter(|Reverse(due)| due.at <= now) {
+            self.due.pop();
+            if due.why == SCHEDULED {
+                let line = &self.lanes[due.lane].line;
+                let next = line.schedule.next(line.route.id, due.at);
+                // After a stall the runs that were missed are skipped, not sent all at once.
+                let missed = next.filter(|next| *next <= now).is_some();
+                let next = if missed { line.schedule.next(line.route.id, now) } else { next };
+                if let Some(next) = next {
+                    self.due.push(Reverse(Due { at: next, lane: due.lane, why: SCHEDULED }));
+                    if now < self.often_until {
+                        let between = due.at.plus(next.since(due.at) / 2);
+                        self.due.push(Reverse(Due { at: between, lane: due.lane, why: EXTRA }));
+                    }
+                }
+                if missed {
+                    self.skip(due);
+                    continue;
+                }
+            }
+            self.start(due);
+        }
+        self.start_held();
+    }
+
+    fn start_held(&mut self) {
+        for _ in 0..self.held.len() {
+            let Some(due) = self.held.pop_front() else { return };
+            self.start(due);
+        }
+    }
+
+    fn skip(&mut self, due: Due) {
+        if due.why == CONFIRMING {
+            self.lanes[due.lane].confirming = false;
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.skipped(1);
+        }
+    }
+
+    /// Starts a run if there is a slot for it, else holds it; a newer run of its route takes the
+    /// place of one that is held.
+    fn start(&mut self, due: Due) {
+        let lane = &self.lanes[due.lane];
+        let platform = lane.line.route.platform.clone();
+        let now = self.craft.clock.now();
+        let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;
+        if alone || !self.has_slot(&platform, now) {
+            if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
+                let older = std::mem::replace(&mut self.held[at], due);
+                self.skip(older);
+            } else {
+                self.held.push_back(due);
+            }
+            return;
+        }
+        let lane = &mut self.lanes[due.lane];
+        lane.in_flight += 1;
+        *self.flying.entry(platform.clone()).or_default() += 1;
+        self.begun.entry(platform).or_default().push_back(now);
+        if let Some(metrics) = &self.metrics {
+            metrics.begun(now.since(due.at));
+        }
+        let line = &lane.line;
+        let run = Arc::new(Run {
+            marker: self.craft.dice.marker(now),
+            route: Arc::clone(&line.route),
+            terms: Terms { due: due.at, objective: line.objective, deadline: line.deadline },
+            sample: line.sample,
+            why: why(due.why),
+        });
+        self.fly(run, due.why, None, Evidence::default(), false);
+    }
+
+    fn resume(&mut self, record: RunRecord) {
+        let run = Arc::new(record.run);
+        let platform = run.route.platform.clone();
+        if let Some(lane) = self.by_route.get(&run.route.id) {
+            self.lanes[*lane].in_flight += 1;
+        }
+        *self.flying.entry(platform).or_default() += 1;
+        self.fly(run, SCHEDULED, record.handle.and_then(Handle::new), record.evidence, true);
+    }
+
+    fn fly(&mut self, run: Arc<Run>, code: u8, handle: Option<Handle>, evidence: Evidence, resumed: bool) {
+        let (route, platform) = (run.route.id, run.route.platform.clone());
+        let (craft, after) = (Arc::clone(&self.craft), self.after.clone());
+        self.flights.spawn(async move {
+            // A run is recorded before it is submitted: without a record there is no run.
+            if !resumed && let Err(error) = craft.store.begin(&run).await {
+                warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
+            } else if let Some(flight) = Flight::new(&craft, &after, Arc::clone(&run), handle, evidence) {
+                flight.fly(resumed).await;
+            }
+            (route, platform, code)
+        });
+    }
+
+    fn has_slot(&mut self, platform: &PlatformName, now: Timestamp) -> bool {
+        let Some(cap) = self.caps.get(platform) else { return true };
+        let begun = self.begun.entry(platform.clone()).or_default();
+        while begun.front().is_some_and(|at| now.since(*at) >= Duration::from_secs(3600)) {
+            begun.pop_front();
+        }
+        self.flying.get(platform).copied().unwrap_or(0) < cap.in_flight
+            && (begun.len() as u64) < u64::from(cap.per_hour)
+    }
+
+    fn landed(&mut self, route: RouteId, platform: &PlatformName, code: u8) {
+        if let Some(flying) = self.flying.get_mut(platform) {
+            *flying = flying.saturating_sub(1);
+        }
+        if let Some(lane) = self.by_route.get(&route).copied() {
+            let lane = &mut self.lanes[lane];
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            if code == CONFIRMING {
+                lane.confirming = false;
+            }
+        }
+        if !self.held.is_empty() {
+            self.start_held();
+        }
+    }
+
+    /// Routes that are flown, for those who ask.
+    pub fn routes(&self) -> BTreeSet<RouteId> {
+        self.by_route.keys().copied().collect()
+    }
+}
