@@ -30,6 +30,12 @@ pub enum StoreError {
         /// Newest format known.
         known: i64,
     },
+    /// Another process holds it.
+    #[error("the ledger is in use by another Landfall ({by})")]
+    InUse {
+        /// Who, as far as it says.
+        by: String,
+    },
     /// What was read back makes no sense.
     #[error("the ledger holds something unreadable: {detail}")]
     Corrupt {
