@@ -1,1 +1,2 @@
+//! The binary: arguments to commands to exit code.
 fn main() {}

@@ -2,6 +2,7 @@
 
 mod config;
 mod fixtures;
+mod house;
 mod sandbox_http;
 mod store;
 mod targets;
