@@ -93,7 +93,8 @@ fn imported(text: &str) -> Vec<String> {
             found.push(rest.to_owned());
         }
     }
-    let first_word = |text: &String| text.trim().split(|c: char| !(c.is_alphanumeric() || c == '_')).next().map(str::to_owned);
+    let first_word =
+        |text: &String| text.trim().split(|c: char| !(c.is_alphanumeric() || c == '_')).next().map(str::to_owned);
     found.iter().filter_map(first_word).filter(|word| !word.is_empty()).collect()
 }
 

@@ -629,6 +629,23 @@ mod seed {
     }
 
     #[tokio::test]
+    async fn with_more_rows_serves_a_smaller_sample_too() {
+        let stand_in = StandIn::start().await;
+        let driver = driver(&stand_in.url);
+        let _ = driver.prepare(Sample { rows: 50 }).await;
+        let show = stand_in.lines().remove(0);
+        let large = show.strip_prefix("GET /v3/table/show/landfall/").expect("shows the table");
+        stand_in.says(&show, [shows(50, &schema().await)]).says(ISSUE, [ok(json!({"job_id": "123"}))]);
+        for rows in [50, 20] {
+            driver.prepare(Sample { rows }).await.expect("filled");
+        }
+        assert_eq!(stand_in.times_heard(&show), 2, "the failed try and one more");
+        driver.submit(&job()).await.expect("accepted");
+        let query = stand_in.heard().pop().and_then(|heard| heard.field("query")).expect("a query");
+        assert!(query.ends_with(&format!("FROM {large} WHERE n < 20")), "{query}");
+    }
+
+    #[tokio::test]
     async fn that_arrived_damaged_is_an_error() {
         let (stand_in, name) = table().await;
         stand_in.says(&format!("GET /v3/table/show/landfall/{name}"), [shows(0, &schema().await)]);

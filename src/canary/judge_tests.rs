@@ -77,7 +77,8 @@ const FOUND: [Found; 15] = [
 fn looks(found: Found) -> Vec<Look> {
     let look = |second, found| Look { started_at: at(second), found };
     let see = |second, rows| look(second, Ok(Sighting { rows, ..Sighting::default() }));
-    let rows = |right, missing, copies, changed| Rows { expected: ROWS, right, missing, copies, changed, examples: vec![] };
+    let rows =
+        |right, missing, copies, changed| Rows { expected: ROWS, right, missing, copies, changed, examples: vec![] };
     let all = Rows::all_right(ROWS);
     match found {
         Found::Never => vec![],
@@ -111,8 +112,14 @@ enum Proof {
     PassedThenFailed,
 }
 
-const PROOF: [Proof; 6] =
-    [Proof::None, Proof::PassedBefore, Proof::PassedAfter, Proof::Failed, Proof::FailedThenPassed, Proof::PassedThenFailed];
+const PROOF: [Proof; 6] = [
+    Proof::None,
+    Proof::PassedBefore,
+    Proof::PassedAfter,
+    Proof::Failed,
+    Proof::FailedThenPassed,
+    Proof::PassedThenFailed,
+];
 
 fn controls(proof: Proof) -> Vec<Control> {
     let pass = |second| Control { started_at: at(second), passed: Ok(()) };
@@ -214,14 +221,18 @@ fn no_silent_outcome_stands_without_a_control_that_began_after_the_claim() {
 
 #[test]
 fn other_reds_that_hold_are_listed_and_the_first_of_the_table_wins() {
-    let judgement =
-        judge(&terms(), &evidence(&Claim::Done { rows: None }, Found::CopiesAndChanged, Proof::PassedAfter, false), at(300));
+    let judgement = judge(
+        &terms(),
+        &evidence(&Claim::Done { rows: None }, Found::CopiesAndChanged, Proof::PassedAfter, false),
+        at(300),
+    );
     assert_eq!((judgement.outcome, judgement.also), (Outcome::Duplicated, vec![Outcome::Corrupted]));
 }
 
 #[test]
 fn rows_first_seen_after_a_gap_in_sight_are_landed_and_marked() {
-    let judge_it = |found| judge(&terms(), &evidence(&Claim::Done { rows: None }, found, Proof::PassedAfter, false), at(300));
+    let judge_it =
+        |found| judge(&terms(), &evidence(&Claim::Done { rows: None }, found, Proof::PassedAfter, false), at(300));
     assert!(judge_it(Found::AllAfterGap).seen_late);
     assert!(!judge_it(Found::AllOnTime).seen_late);
 }

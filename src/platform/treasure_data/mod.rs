@@ -56,7 +56,7 @@ pub struct TreasureData {
 /// What this process has found out. None of it needs to outlive it.
 #[derive(Default)]
 struct Known {
-    /// Seed tables known to be filled, by rows.
+    /// Seed tables known to be filled, by rows. One with more rows serves smaller samples too.
     ready: BTreeSet<u32>,
     /// When an import for a seed table was accepted, by rows.
     imported: BTreeMap<u32, Instant>,
@@ -140,7 +140,7 @@ impl Platform for TreasureData {
 
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
         self.api.veil.learn(&job.deliver_to.url);
-        let seed = Seed::new(&self.account.seed_table, job.run.sample);
+        let seed = self.seed_for(job.run.sample);
         let (query, marker) = (seed.query(&job.run), job.run.marker.to_string());
         let priority = self.account.priority.map(|priority| priority.to_string());
         let mut form = vec![

@@ -20,7 +20,7 @@ const COUNT_LAG: Duration = Duration::from_secs(120);
 impl TreasureData {
     /// Has the seed table ready, or says why not. Asks nothing if it is known to be.
     pub(super) async fn prepare_seed(&self, sample: Sample) -> Result<(), PlatformError> {
-        if self.known().ready.contains(&sample.rows) {
+        if self.known().ready.range(sample.rows..).next().is_some() {
             return Ok(());
         }
         let seed = Seed::new(&self.account.seed_table, sample);
@@ -59,6 +59,13 @@ impl TreasureData {
         }
         self.known().ready.insert(sample.rows);
         Ok(())
+    }
+
+    /// The seed table that a sample is read from: the smallest that is known to be filled and has
+    /// all its rows. If none is, its own, which an earlier preparation may have made.
+    pub(super) fn seed_for(&self, sample: Sample) -> Seed {
+        let rows = self.known().ready.range(sample.rows..).next().copied().unwrap_or(sample.rows);
+        Seed::new(&self.account.seed_table, Sample { rows })
     }
 
     fn table_path<'a>(&'a self, call: &'a str, seed: &'a Seed) -> [&'a str; 4] {
