@@ -2,7 +2,7 @@
 //! happens to a job; two doors lead to it: `direct` (in process, on virtual time) and `http`.
 //! Reading order: world (what it pretends to be), fault (what goes wrong), engine, direct, scenario.
 
-// pub mod direct;
+pub mod direct;
 pub mod engine;
 pub mod fault;
 pub mod place;
@@ -10,6 +10,7 @@ pub mod place;
 mod tree;
 pub mod world;
 
+pub use direct::Direct;
 pub use engine::{Answer, Ending, Engine, Life, Output, Ticket, Work, Written};
 pub use fault::{Fault, FaultId, FaultKind};
 pub use place::Place;
