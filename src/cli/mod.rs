@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
 pub mod exit;
+pub mod kinds;
 pub mod remote;
 #[cfg(feature = "sandbox")]
 pub mod replay;
