@@ -14,7 +14,8 @@ use landfall::{
     detect::{AgentHealth, Board, Deploy, Incident, IncidentId, Onset, Severity, Step},
     metrics::{BuildInfo, Metrics},
     store::{Settlement, Store, memory::Memory},
-    web::{Declined, Doors, Hosts, Order, router, serve},
+    target::webhook::Intake,
+    web::{Declined, Doors, Hosts, Kept, Order, intake_router, router, serve},
 };
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -532,4 +533,71 @@ async fn a_server_that_is_stopped_answers_what_it_was_asked_and_ends() {
     };
     tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the listener is closed");
     drop(idle);
+}
+
+/// The intake on its own listener, with one run that is waited for.
+async fn porch() -> (SocketAddr, Arc<Memory>, Arc<Intake>, TargetName, Marker, oneshot::Sender<()>) {
+    let (store, intake, web) = (Arc::new(Memory::new()), Intake::new(), TargetName::new("web").unwrap());
+    let marker = run(&route("hadoop1", "v5")).marker;
+    intake.admit(&web);
+    intake.expect(&web, marker);
+    intake.stored_in(Arc::new(Kept(store.clone())));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let router = intake_router(intake.clone(), Arc::new(|| NOW));
+    tokio::spawn(serve(listener, router, async { drop(stopped.await) }));
+    (address, store, intake, web, marker, stop)
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_waited_for_is_stored_before_it_is_acknowledged() {
+    let (address, store, intake, web, marker, _stop) = porch().await;
+    let client = landfall::http::Wire::default().client().unwrap();
+    let password = intake.password(&web).unwrap();
+    for method in [Method::PUT, Method::POST] {
+        let request = client.request(method, format!("http://{address}/landing/web/{marker}"));
+        // A proxy may have changed the name by which it is reached.
+        let request = request.basic_auth("landfall", Some(password.reveal())).header(header::HOST, "proxy.example");
+        assert_eq!(request.body("rows").send().await.unwrap().status(), StatusCode::OK);
+    }
+    let kept = store.deliveries(&web, &[marker]).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!((kept[0].at, kept[0].body.as_slice()), (NOW, &b"rows"[..]));
+}
+
+#[tokio::test]
+async fn other_deliveries_are_turned_away_and_nothing_else_is_there() {
+    let (address, store, intake, web, marker, _stop) = porch().await;
+    let client = landfall::http::Wire::default().client().unwrap();
+    let password = intake.password(&web).unwrap();
+    let other = Marker::mint(NOW, 1);
+    let put = |path: String, user: &str, password: &str, size: usize| {
+        let request = client.put(format!("http://{address}{path}")).basic_auth(user, Some(password));
+        async move { request.body(vec![b'x'; size]).send().await.unwrap().status().as_u16() }
+    };
+    let right = password.reveal();
+    let here = format!("/landing/web/{marker}");
+    assert_eq!(put(here.clone(), "landfall", "wrong", 1).await, 401);
+    assert_eq!(put(here.clone(), "admin", right, 1).await, 401);
+    assert_eq!(put(format!("/landing/web/{other}"), "landfall", right, 1).await, 404);
+    assert_eq!(put(format!("/landing/bucket/{marker}"), "landfall", right, 1).await, 404);
+    assert_eq!(put("/landing/web/..%2f..".to_owned(), "landfall", right, 1).await, 404);
+    assert_eq!(put(format!("{here}/more"), "landfall", right, 1).await, 404);
+    for _ in 0..5 {
+        // The whole of it is sent, and still the answer arrives.
+        assert_eq!(put(here.clone(), "landfall", right, 16 * 1024 * 1024 + 1).await, 413);
+        assert_eq!(put(here.clone(), "landfall", "wrong", 16 * 1024 * 1024 + 1).await, 401);
+    }
+    for (method, path) in
+        [(Method::GET, here.as_str()), (Method::DELETE, &here), (Method::GET, "/metrics"), (Method::GET, "/")]
+    {
+        let answer = client.request(method.clone(), format!("http://{address}{path}")).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{method} {path}");
+    }
+    for login in ["", "Basic", "Basic !!!", "Bearer x", "Basic bGFuZGZhbGw="] {
+        let answer = client.put(format!("http://{address}{here}")).header(header::AUTHORIZATION, login).send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), 401, "{login}");
+    }
+    assert!(store.deliveries(&web, &[marker]).await.unwrap().is_empty());
 }

@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 
 use super::{Doors, answer::Problem};
 use crate::canary::Secret;
@@ -63,6 +64,7 @@ const REQUEST: Duration = Duration::from_secs(40);
 /// Every request of the agent's own listener passes here first.
 pub(super) async fn check(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> Response {
     if let Err(problem) = admit(&doors, request.method(), request.uri(), request.headers()) {
+        discard(request.into_body());
         return problem.into_response();
     }
     match tokio::time::timeout(REQUEST, next.run(request)).await {
@@ -116,6 +118,7 @@ pub(super) async fn json_body<T: serde::de::DeserializeOwned>(headers: &HeaderMa
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
+        discard(sent);
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json"));
     }
     let bytes = body(headers, sent, JSON, BODY).await?;
@@ -127,18 +130,40 @@ pub(super) async fn body(headers: &HeaderMap, sent: Body, most: usize, within: D
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {most} bytes"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|bytes| bytes > most as u64) {
+        discard(sent);
         return Err(too_large());
     }
-    match tokio::time::timeout(within, axum::body::to_bytes(sent, most)).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(error)) if is_too_large(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::wrong("the body broke off")),
+    let mut coming = sent.into_data_stream();
+    let whole = async {
+        let mut bytes = Vec::new();
+        while let Some(part) = coming.next().await {
+            let part = part.map_err(|_| Problem::wrong("the body broke off"))?;
+            if bytes.len() + part.len() > most {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    };
+    let read = tokio::time::timeout(within, whole).await;
+    match read {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(problem)) => {
+            discard(Body::from_stream(coming));
+            Err(problem)
+        }
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     }
 }
 
-fn is_too_large(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("length limit"))
+/// Time for which the rest of a refused body is taken and thrown away.
+const REST: Duration = Duration::from_secs(5);
+
+/// Reads on, beside the answer, what nobody wants: a connection that is closed in the middle of a
+/// body is reset, and then the client never reads why it was refused.
+pub(super) fn discard(sent: Body) {
+    let mut rest = sent.into_data_stream();
+    tokio::spawn(tokio::time::timeout(REST, async move { while let Some(Ok(_)) = rest.next().await {} }));
 }
 
 /// Headers of every answer: nothing of ours runs scripts, is framed, guessed at or kept.

@@ -16,7 +16,7 @@ use axum::{Router, extract::State, middleware, routing};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use guard::Hosts;
-pub use intake::{Incoming, Landings, Received, intake_router};
+pub use intake::{Kept, intake_router};
 pub use serve::serve;
 
 use self::answer::Problem;
