@@ -1,7 +1,2 @@
-//! Arguments to commands to exit code.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    landfall::cli::main()
-}
+//! The binary: arguments to commands to exit code.
+fn main() {}

@@ -1,1 +1,413 @@
-//! Tests of sandbox_http.
+//! The sandbox's HTTP door: the vendor's own client, faults over HTTP, and hostile requests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use landfall::{
+    canary::Timestamp,
+    sandbox::{
+        World, bucket,
+        http::{Running, Settings, accounts, serve},
+    },
+};
+use serde_json::{Value as Json, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+#[expect(clippy::disallowed_methods, reason = "tests have no agent to ask for the time")]
+fn now() -> Timestamp {
+    Timestamp::EPOCH.plus(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"))
+}
+
+async fn sandbox() -> Running {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let settings = Settings {
+        listen: any,
+        bucket_listen: any,
+        allow_output: Vec::new(),
+        world: World::brisk(),
+        seed: 1,
+        now: Arc::new(now),
+    };
+    serve(settings).await.expect("a sandbox")
+}
+
+/// The Python that has td-client: the one `tests/run` made, or one made here the same way.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("LANDFALL_TEST_PYTHON") {
+        return python.into();
+    }
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/td-client-1.7.0");
+    let python = venv.join("bin/python");
+    let has_it = |python: &Path| {
+        python.exists() && Command::new(python).args(["-c", "import tdclient"]).status().is_ok_and(|s| s.success())
+    };
+    if !has_it(&python) {
+        let ran = |command: &mut Command| assert!(command.status().expect("python3 is installed").success());
+        ran(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+        ran(Command::new(&python).args(["-m", "pip", "install", "--quiet", "td-client==1.7.0"]));
+    }
+    python
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_own_client_runs_unchanged() {
+    let running = sandbox().await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/td_client/flows.py");
+    let [one, two] = accounts();
+    let mut command = Command::new(python());
+    command
+        .arg(script)
+        .env("SANDBOX", running.endpoint())
+        .env("KEY_ONE", one.key.reveal())
+        .env("KEY_TWO", two.key.reveal())
+        .env("S3_ENDPOINT", running.bucket.endpoint())
+        .env("S3_BUCKET", bucket::NAME)
+        .env("S3_PLATFORM_KEY", &running.bucket.platform.id)
+        .env("S3_PLATFORM_SECRET", running.bucket.platform.secret.reveal())
+        .env("S3_AGENT_KEY", &running.bucket.agent.id)
+        .env("S3_AGENT_SECRET", running.bucket.agent.secret.reveal());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("ran").expect("python runs");
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("all flows passed"), "{told}");
+    running.stop().await;
+}
+
+/// Sends bytes as they are and answers with the first line and the body, or with nothing if the
+/// connection was closed without a word.
+async fn raw(running: &Running, request: &[u8]) -> String {
+    let mut socket = TcpStream::connect(running.address).await.expect("connects");
+    // A server that has answered may close before it has read everything.
+    let _ = socket.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer)).await.expect("in time");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_requests_get_4xx_and_the_sandbox_goes_on() {
+    let running = sandbox().await;
+    let key = format!("Authorization: TD1 {}\r\nConnection: close\r\n", accounts()[0].key.reveal());
+    let host = format!("Host: {}\r\n", running.address);
+    let faults = "POST /sandbox/faults HTTP/1.1\r\n";
+    for (name, request) in [
+        ("foreign host", format!("GET /v3/system/server_status HTTP/1.1\r\nHost: evil.example\r\n{key}\r\n")),
+        ("no host", format!("GET /v3/system/server_status HTTP/1.1\r\n{key}\r\n")),
+        ("two hosts", format!("GET / HTTP/1.1\r\n{host}Host: evil.example\r\n{key}\r\n")),
+        ("foreign authority", format!("GET http://evil.example/ HTTP/1.1\r\n{host}{key}\r\n")),
+        ("foreign origin", format!("{faults}{host}{key}Origin: http://evil.example\r\nContent-Length: 0\r\n\r\n")),
+        ("climbing", format!("GET /v3/table/list/../../../etc/passwd HTTP/1.1\r\n{host}{key}\r\n")),
+        ("encoded climbing", format!("GET /v3/table/list/%2e%2e HTTP/1.1\r\n{host}{key}\r\n")),
+        ("encoded slash", format!("GET /v3/table/list/a%2f%2e%2e%2fb HTTP/1.1\r\n{host}{key}\r\n")),
+        ("NUL in the path", format!("GET /v3/table/list/a%00 HTTP/1.1\r\n{host}{key}\r\n")),
+        ("no UTF-8", format!("GET /v3/table/list/%ff HTTP/1.1\r\n{host}{key}\r\n")),
+        ("long path", format!("GET /{} HTTP/1.1\r\n{host}{key}\r\n", "x/".repeat(5000))),
+        ("long header", format!("GET / HTTP/1.1\r\n{host}X: {}\r\n{key}\r\n", "x".repeat(200_000))),
+        ("many headers", format!("GET / HTTP/1.1\r\n{host}{}{key}\r\n", "X: y\r\n".repeat(5000))),
+        (
+            "declared too large",
+            format!("POST /v3/job/issue/hive/d HTTP/1.1\r\n{host}{key}Content-Length: 99999999999\r\n\r\n"),
+        ),
+        (
+            "large upload",
+            format!("PUT /v3/table/import/d/t/msgpack.gz HTTP/1.1\r\n{host}{key}Content-Length: 33554433\r\n\r\n"),
+        ),
+        (
+            "too large in chunks",
+            format!(
+                "POST /v3/job/issue/hive/d HTTP/1.1\r\n{host}{key}Transfer-Encoding: chunked\r\n\r\n700001\r\n{}",
+                "x".repeat(0x0070_0001)
+            ),
+        ),
+        ("length that is none", format!("POST / HTTP/1.1\r\n{host}{key}Content-Length: -1\r\n\r\n")),
+        ("both lengths", format!("POST / HTTP/1.1\r\n{host}{key}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd")),
+        (
+            "wrong type",
+            format!(
+                "POST /v3/job/issue/hive/d HTTP/1.1\r\n{host}{key}Content-Type: text/xml\r\nContent-Length: 3\r\n\r\n<x>"
+            ),
+        ),
+        (
+            "wrong type of a fault",
+            format!("{faults}{host}{key}Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{{}}"),
+        ),
+        (
+            "no boundary",
+            format!(
+                "POST /v3/job/issue/hive/d HTTP/1.1\r\n{host}{key}Content-Type: multipart/form-data\r\nContent-Length: 3\r\n\r\nabc"
+            ),
+        ),
+        ("no key", format!("GET /v3/job/list HTTP/1.1\r\n{host}Connection: close\r\n\r\n")),
+        ("no such call", format!("GET /v3/nothing HTTP/1.1\r\n{host}{key}\r\n")),
+        ("other verb", format!("BREW /v3/job/list HTTP/1.1\r\n{host}{key}\r\n")),
+        ("not HTTP", "\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned()),
+    ] {
+        let answer = raw(&running, request.as_bytes()).await;
+        assert!((400..500).contains(&status(&answer)), "{name}: {answer}");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        if let Ok(body) = serde_json::from_str::<Json>(body) {
+            let fields = ["error", "message", "text", "severity", "status_code"];
+            assert!(fields.iter().all(|field| !body[field].is_null()), "{name}: {body}");
+        }
+    }
+    let slow = format!("POST /v3/job/issue/hive/d HTTP/1.1\r\n{host}{key}Content-Length: 10\r\n\r\nabc");
+    assert_eq!(status(&raw(&running, slow.as_bytes()).await), 408);
+    let bucket = TcpStream::connect(running.bucket.address).await.expect("connects");
+    let mut bucket = tokio::io::BufStream::new(bucket);
+    bucket
+        .write_all(b"GET /landfall/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("sent");
+    bucket.flush().await.expect("sent");
+    let mut answer = String::new();
+    bucket.read_to_string(&mut answer).await.expect("answered");
+    assert_eq!(status(&answer), 403);
+    let fine = format!("GET //v3//system/server_status/ HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+    assert!(raw(&running, fine.as_bytes()).await.contains("{\"status\":\"ok\"}"));
+    running.stop().await;
+}
+
+/// A client of the sandbox's own, for account one or two.
+struct Client {
+    http: reqwest::Client,
+    endpoint: String,
+    key: String,
+}
+
+impl Client {
+    fn of(running: &Running, account: usize) -> Self {
+        let http = landfall::http::Wire::default().client().expect("a client");
+        let key = format!("TD1 {}", accounts()[account].key.reveal());
+        Self { http, endpoint: running.endpoint(), key }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<Json>) -> (u16, Json) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.endpoint));
+        request = request.header("authorization", &self.key);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("answered");
+        let status = answer.status().as_u16();
+        (status, serde_json::from_slice(&answer.bytes().await.expect("a body")).unwrap_or(Json::Null))
+    }
+
+    async fn get(&self, path: &str) -> Json {
+        let (status, body) = self.send("GET", path, None).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Issues a query and waits for its end; the answer is its `job/show`.
+    async fn run(&self, kind: &str, result: &str) -> Json {
+        let body = json!({ "query": QUERY, "result": result });
+        let (status, issued) = self.send("POST", &format!("/v3/job/issue/{kind}/house"), Some(body)).await;
+        assert_eq!(status, 200, "{issued}");
+        self.end(issued["job_id"].as_str().expect("an id")).await
+    }
+
+    async fn end(&self, id: &str) -> Json {
+        for _ in 0..200 {
+            let job = self.get(&format!("/v3/job/show/{id}")).await;
+            if !["queued", "running"].contains(&job["status"].as_str().expect("a status")) {
+                return job;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("job {id} does not end")
+    }
+
+    async fn inject(&self, fault: Json) -> String {
+        let (status, body) = self.send("POST", "/sandbox/faults", Some(fault)).await;
+        assert_eq!(status, 200, "{body}");
+        body["id"].to_string()
+    }
+
+    async fn mend(&self, id: &str) {
+        assert_eq!(self.send("DELETE", &format!("/sandbox/faults/{id}"), None).await.0, 200);
+    }
+}
+
+const QUERY: &str = "SELECT * FROM (VALUES ('m', 1), ('m', 2), ('m', 3), ('m', 4)) AS t(marker, n)";
+
+/// A receiver that keeps the rows of every delivery.
+struct Receiver {
+    url: String,
+    got: Arc<std::sync::Mutex<Vec<Json>>>,
+}
+
+impl Receiver {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let url = format!("web://{}/", listener.local_addr().expect("an address"));
+        let got = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let keep = got.clone();
+        let app = axum::Router::new().fallback(move |body: axum::body::Bytes| {
+            let body: Json = serde_json::from_slice(&body).expect("JSON");
+            keep.lock().expect("not poisoned").push(body["data"].clone());
+            async {}
+        });
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, got }
+    }
+
+    /// What was delivered since the last time.
+    fn take(&self) -> Vec<Json> {
+        std::mem::take(&mut *self.got.lock().expect("not poisoned"))
+    }
+
+    async fn next(&self) -> Vec<Json> {
+        for _ in 0..100 {
+            let got = self.take();
+            if !got.is_empty() {
+                return got;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nothing came")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_injected_over_http_spoil_what_they_name_and_nothing_else() {
+    let running = sandbox().await;
+    let (one, two) = (Client::of(&running, 0), Client::of(&running, 1));
+    for client in [&one, &two] {
+        assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+    }
+    let receiver = Receiver::new().await;
+    let all = json!([["m", 1], ["m", 2], ["m", 3], ["m", 4]]);
+
+    // As in 2015: everything on v5 says success and writes nothing; v6 is fine.
+    let id = one.inject(json!({ "kind": "drop-output", "where": { "worker": "v5" } })).await;
+    for (client, kind) in [(&one, "hive"), (&one, "presto"), (&two, "trino")] {
+        let job = client.run(kind, &receiver.url).await;
+        assert_eq!((&job["status"], &job["num_records"]), (&json!("success"), &json!(4)), "{job}");
+        let export = client.get(&format!("/v3/job/show/{}", job["linked_result_export_job_id"])).await;
+        assert_eq!(export["status"], "success");
+    }
+    assert_eq!(receiver.take(), Vec::<Json>::new());
+    assert_eq!(two.run("hive", &receiver.url).await["status"], "success");
+    assert_eq!(receiver.take(), [all.clone()]);
+    one.mend(&id).await;
+    assert_eq!(one.send("DELETE", &format!("/sandbox/faults/{id}"), None).await.0, 404);
+    one.run("hive", &receiver.url).await;
+    assert_eq!(receiver.take(), [all.clone()]);
+
+    for (fault, rows) in [
+        (json!({ "kind": "partial-output" }), json!([["m", 1], ["m", 2]])),
+        (
+            json!({ "kind": "duplicate-output" }),
+            json!([["m", 1], ["m", 1], ["m", 2], ["m", 2], ["m", 3], ["m", 3], ["m", 4], ["m", 4]]),
+        ),
+        (json!({ "kind": "corrupt-output" }), json!([["m", -2], ["m", -3], ["m", -4], ["m", -5]])),
+    ] {
+        let id = one.inject(fault).await;
+        assert_eq!(one.run("presto", &receiver.url).await["status"], "success");
+        assert_eq!(receiver.take(), [rows]);
+        one.mend(&id).await;
+    }
+
+    for fault in [json!({ "kind": "delay-output", "by": "1s" }), json!({ "kind": "duplicate-output", "after": "1s" })] {
+        let id = one.inject(fault.clone()).await;
+        assert_eq!(one.run("hive", &receiver.url).await["status"], "success");
+        let at_once = receiver.take();
+        assert_eq!(at_once.len(), usize::from(fault["kind"] == "duplicate-output"));
+        one.mend(&id).await;
+        assert_eq!(receiver.next().await, [all.clone()]);
+    }
+
+    for (fault, says, delivered) in [
+        (json!({ "kind": "stale-output" }), "success", 0),
+        (json!({ "kind": "fail-job" }), "error", 0),
+        (json!({ "kind": "target-down", "where": { "target": "web" } }), "error", 0),
+        (json!({ "kind": "false-error" }), "error", 1),
+        (json!({ "kind": "false-killed" }), "killed", 1),
+    ] {
+        let id = one.inject(fault.clone()).await;
+        let job = one.run("hive", &receiver.url).await;
+        assert_eq!((&job["status"], receiver.take().len()), (&json!(says), delivered), "{fault}: {job}");
+        let is_export = job["linked_result_export_job_id"].is_number();
+        assert_eq!(is_export, fault["kind"] != "fail-job", "{fault}: {job}");
+        one.mend(&id).await;
+    }
+
+    // A job that hangs ends when it is killed; one whose status is frozen works on.
+    let id = one.inject(json!({ "kind": "hang-job" })).await;
+    let body = json!({ "query": QUERY, "result": receiver.url });
+    let (_, hanging) = one.send("POST", "/v3/job/issue/hive/house", Some(body.clone())).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    one.mend(&id).await;
+    let path = format!("/v3/job/kill/{}", hanging["job_id"].as_str().expect("an id"));
+    assert_eq!(one.send("POST", &path, None).await.1["former_status"], "running");
+    let id = one.inject(json!({ "kind": "freeze-status", "where": { "platform": "hadoop1" } })).await;
+    let (_, frozen) = one.send("POST", "/v3/job/issue/hive/house", Some(body)).await;
+    assert_eq!(receiver.next().await, [all]);
+    let path = format!("/v3/job/show/{}", frozen["job_id"].as_str().expect("an id"));
+    let shown = one.get(&path).await;
+    assert_eq!((&shown["status"], &shown["linked_result_export_job_id"]), (&json!("queued"), &Json::Null));
+    one.mend(&id).await;
+    assert_eq!(one.end(frozen["job_id"].as_str().expect("an id")).await["status"], "success");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_the_api_hit_the_calls_of_their_platform() {
+    let running = sandbox().await;
+    let (one, two) = (Client::of(&running, 0), Client::of(&running, 1));
+    for client in [&one, &two] {
+        assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+    }
+    let submit = json!({ "query": QUERY, "domain_key": "key" });
+    let path = "/v3/job/issue/hive/house";
+
+    let id = one.inject(json!({ "kind": "refuse-submit", "where": { "cluster": "hadoop1" }, "status": 429 })).await;
+    assert_eq!(one.send("POST", path, Some(submit.clone())).await.0, 429);
+    assert_eq!(one.get("/sandbox/jobs").await["jobs"], json!([]));
+    assert_eq!(two.send("POST", path, Some(submit.clone())).await.0, 200);
+    one.mend(&id).await;
+    assert_eq!(one.send("POST", path, Some(submit.clone())).await.0, 200);
+    let (status, conflict) = one.send("POST", path, Some(submit)).await;
+    assert_eq!((status, &conflict["details"]["conflicts_with"]), (409, &json!("2")));
+
+    let id = one.inject(json!({ "kind": "api-error", "where": { "worker": "v5" } })).await;
+    assert_eq!(one.send("GET", "/v3/job/show/2", None).await.0, 500);
+    assert_eq!(two.send("GET", "/v3/job/show/1", None).await.0, 200);
+    one.mend(&id).await;
+    let id = one.inject(json!({ "kind": "api-unreachable", "where": { "platform": "hadoop1" } })).await;
+    let dead = one.http.get(format!("{}/v3/job/show/2", running.endpoint())).header("authorization", &one.key);
+    assert!(dead.send().await.is_err());
+    one.mend(&id).await;
+    let jobs = one.get("/sandbox/jobs").await;
+    let keys: Vec<(&Json, &Json)> =
+        jobs["jobs"].as_array().expect("a list").iter().map(|job| (&job["account"], &job["domain_key"])).collect();
+    assert_eq!(keys, [(&json!(1), &json!("key")), (&json!(2), &json!("key"))]);
+
+    for wrong in [
+        json!({}),
+        json!({ "kind": "no-such-fault" }),
+        json!({ "kind": "drop-output", "wheer": {} }),
+        json!({ "kind": "drop-output", "where": { "wroker": "v5" } }),
+        json!({ "kind": "drop-output", "where": { "worker": "v7" } }),
+        json!({ "kind": "drop-output", "rate": 2 }),
+        json!({ "kind": "agent-blind", "where": { "target": "web" } }),
+        json!({ "kind": "agent-blind" }),
+    ] {
+        let (status, body) = one.send("POST", "/sandbox/faults", Some(wrong.clone())).await;
+        assert_eq!(status, 422, "{wrong}: {body}");
+    }
+    assert_eq!(one.get("/sandbox/faults").await, json!({ "faults": [] }));
+    assert_eq!(one.send("DELETE", "/sandbox/faults/99", None).await.0, 404);
+    running.stop().await;
+}

@@ -1,3 +1,1 @@
-//! Targets against real servers. The test plays the platform: it writes rows, or does not.
-
-mod webhook;
+//! Tests of targets.

@@ -101,10 +101,6 @@ name!(
     TargetName
 );
 name!(
-    /// The name of a notifier: `[notify.NAME]`.
-    NotifierName
-);
-name!(
     /// The name of a label (`engine`, `worker`, …).
     LabelName
 );

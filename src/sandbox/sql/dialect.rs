@@ -1,0 +1,559 @@
+//! Presto's and Hive's SQL as SQLite understands it: a tokenizer and a few rewrites, enough for the
+//! queries that people try first. What it does not know goes through unchanged.
+
+use super::QueryError;
+
+/// Whose SQL a job speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `"x"` is a text, backslashes escape.
+    Hive,
+    /// Presto and Trino: `"x"` is a name.
+    Presto,
+}
+
+/// A statement, split into what the fence runs and what the warehouse does with the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Statement {
+    /// Rows are the answer.
+    Read(Sql),
+    /// `INSERT INTO t [(columns)] query`, or `INSERT OVERWRITE`.
+    Insert { table: Name, columns: Vec<String>, overwrite: bool, query: Sql },
+    /// `CREATE TABLE [IF NOT EXISTS] t AS query`.
+    CreateAs { table: Name, if_absent: bool, query: Sql },
+    /// `DROP TABLE [IF EXISTS] t`.
+    Drop { table: Name, if_there: bool },
+}
+
+/// A table's name as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) database: Option<String>,
+    pub(super) table: String,
+}
+
+/// A query for SQLite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sql {
+    pub(super) text: String,
+    /// Names that stand before a dot: databases, or aliases of tables.
+    pub(super) qualifiers: Vec<String>,
+    /// Every quoted name: a column of that name was named so on purpose.
+    pub(super) quoted: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Quoted,
+    Text,
+    Number,
+    Symbol,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Token {
+    kind: Kind,
+    /// As SQLite reads it.
+    text: String,
+}
+
+impl Token {
+    fn symbol(text: &str) -> Self {
+        Self { kind: Kind::Symbol, text: text.to_owned() }
+    }
+
+    fn word(text: &str) -> Self {
+        Self { kind: Kind::Word, text: text.to_owned() }
+    }
+
+    fn is(&self, word: &str) -> bool {
+        matches!(self.kind, Kind::Word | Kind::Symbol) && self.text.eq_ignore_ascii_case(word)
+    }
+
+    /// The name, if it is one.
+    fn name(&self) -> Option<String> {
+        match self.kind {
+            Kind::Word => Some(self.text.to_ascii_lowercase()),
+            Kind::Quoted => Some(self.text[1..self.text.len() - 1].replace("\"\"", "\"")),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a statement.
+pub(super) fn parse(text: &str, dialect: Dialect) -> Result<Statement, QueryError> {
+    let mut tokens = tokens(text, dialect)?;
+    while tokens.last().is_some_and(|token| token.is(";")) {
+        tokens.pop();
+    }
+    if tokens.iter().any(|token| token.is(";")) {
+        return Err(QueryError::Refused("one statement at a time".to_owned()));
+    }
+    let Some(first) = tokens.first() else {
+        return Err(QueryError::Refused("the query is empty".to_owned()));
+    };
+    let refuse = || Err(QueryError::Refused(format!("cannot read this {} statement", tokens[0].text)));
+    let mut rest = Reader { tokens: &tokens, at: 1 };
+    match first.text.to_ascii_lowercase().as_str() {
+        "select" | "with" | "values" | "(" => Ok(Statement::Read(sql(tokens)?)),
+        "insert" => {
+            let overwrite = rest.take("overwrite");
+            if !overwrite && !rest.take("into") {
+                return refuse();
+            }
+            rest.take("table");
+            let Some(table) = rest.table() else { return refuse() };
+            let columns = rest.columns();
+            Ok(Statement::Insert { table, columns, overwrite, query: sql(rest.rest())? })
+        }
+        "create" => {
+            if !rest.take("table") {
+                return Err(QueryError::Fenced(head(&tokens)));
+            }
+            let if_absent = rest.take("if") && rest.take("not") && rest.take("exists");
+            let Some(table) = rest.table() else { return refuse() };
+            if !rest.take("as") {
+                return refuse();
+            }
+            Ok(Statement::CreateAs { table, if_absent, query: sql(rest.rest())? })
+        }
+        "drop" => {
+            if !rest.take("table") {
+                return Err(QueryError::Fenced(head(&tokens)));
+            }
+            let if_there = rest.take("if") && rest.take("exists");
+            match rest.table() {
+                Some(table) if rest.at == tokens.len() => Ok(Statement::Drop { table, if_there }),
+                _ => refuse(),
+            }
+        }
+        _ => Err(QueryError::Fenced(head(&tokens))),
+    }
+}
+
+fn head(tokens: &[Token]) -> String {
+    tokens.iter().take(3).map(|token| token.text.as_str()).collect::<Vec<_>>().join(" ").chars().take(60).collect()
+}
+
+struct Reader<'a> {
+    tokens: &'a [Token],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, word: &str) -> bool {
+        let there = self.tokens.get(self.at).is_some_and(|token| token.is(word));
+        self.at += usize::from(there);
+        there
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let name = self.tokens.get(self.at)?.name()?;
+        self.at += 1;
+        Some(name)
+    }
+
+    fn table(&mut self) -> Option<Name> {
+        let first = self.name()?;
+        if !self.take(".") {
+            return Some(Name { database: None, table: first });
+        }
+        Some(Name { database: Some(first), table: self.name()? })
+    }
+
+    /// `(a, b)` if that is what follows; `(SELECT …)` is not.
+    fn columns(&mut self) -> Vec<String> {
+        let before = self.at;
+        let mut names = Vec::new();
+        if self.take("(") {
+            while let Some(name) = self.name() {
+                names.push(name);
+                if self.take(")") {
+                    return names;
+                }
+                if !self.take(",") {
+                    break;
+                }
+            }
+        }
+        self.at = before;
+        Vec::new()
+    }
+
+    fn rest(&self) -> Vec<Token> {
+        self.tokens[self.at..].to_vec()
+    }
+}
+
+/// Rewrites a query for SQLite.
+fn sql(tokens: Vec<Token>) -> Result<Sql, QueryError> {
+    match tokens.first() {
+        Some(first) if ["select", "with", "values", "("].iter().any(|word| first.is(word)) => {}
+        other => {
+            let found = other.map_or("nothing", |token| token.text.as_str());
+            return Err(QueryError::Refused(format!("a query was expected, found {found}")));
+        }
+    }
+    let qualifiers = tokens
+        .windows(2)
+        .filter(|pair| pair[1].is("."))
+        .filter_map(|pair| pair[0].name())
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
+    let quoted = tokens.iter().filter(|token| token.kind == Kind::Quoted).filter_map(Token::name).collect();
+    let tokens = derived_tables(unnest(arrays(casts(words(tokens)))));
+    let mut text = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let tight = token.is(".") || at == 0 || tokens[at - 1].is(".");
+        if !tight {
+            text.push(' ');
+        }
+        text.push_str(&token.text);
+    }
+    Ok(Sql { text, qualifiers, quoted })
+}
+
+/// `IF(` is `IIF(`, `APPROX_DISTINCT(x)` is `COUNT(DISTINCT x)`, `DATE '…'` is the text.
+fn words(tokens: Vec<Token>) -> Vec<Token> {
+    let mut out = Vec::with_capacity(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        let next = tokens.get(at + 1);
+        let call = next.is_some_and(|next| next.is("("));
+        if token.is("if") && call {
+            out.push(Token::word("iif"));
+        } else if out.last().is_some_and(|last: &Token| last.is("(")) && at >= 2 && tokens[at - 2].is("approx_distinct")
+        {
+            out.push(Token::word("DISTINCT"));
+            out.push(token.clone());
+        } else if token.is("approx_distinct") && call {
+            out.push(Token::word("COUNT"));
+        } else if (token.is("date") || token.is("timestamp")) && next.is_some_and(|next| next.kind == Kind::Text) {
+            // The literal's word says nothing to SQLite; its text does.
+        } else {
+            out.push(token.clone());
+        }
+    }
+    out
+}
+
+/// The index of the bracket that closes the one at `open`.
+fn closing(tokens: &[Token], open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        if token.is("(") || token.is("[") {
+            depth += 1;
+        } else if token.is(")") || token.is("]") {
+            depth = depth.checked_sub(1)?;
+            if depth == 0 {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// Type names that SQLite would read as numbers become `TEXT`.
+fn casts(tokens: Vec<Token>) -> Vec<Token> {
+    let mut out = tokens;
+    let mut at = 0;
+    while at + 1 < out.len() {
+        let cast = (out[at].is("cast") || out[at].is("try_cast")) && out[at + 1].is("(");
+        if let Some(close) = cast.then(|| closing(&out, at + 1)).flatten() {
+            out[at] = Token::word("CAST");
+            let mut depth = 0usize;
+            let mut r#as = None;
+            for (here, token) in out.iter().enumerate().take(close).skip(at + 2) {
+                match token.text.as_str() {
+                    "(" => depth += 1,
+                    ")" => depth = depth.saturating_sub(1),
+                    _ if depth == 0 && token.is("as") => r#as = Some(here),
+                    _ => {}
+                }
+            }
+            if let Some(r#as) = r#as.filter(|r#as| r#as + 1 < close) {
+                let kind = match out[r#as + 1].text.to_ascii_lowercase().as_str() {
+                    "bigint" | "int" | "integer" | "smallint" | "tinyint" | "long" | "boolean" => "INTEGER",
+                    "double" | "float" | "real" => "REAL",
+                    "varbinary" | "binary" => "BLOB",
+                    _ => "TEXT",
+                };
+                out.splice(r#as + 1..close, [Token::word(kind)]);
+            }
+        }
+        at += 1;
+    }
+    out
+}
+
+/// `ARRAY[…]` is `json_array(…)`.
+fn arrays(tokens: Vec<Token>) -> Vec<Token> {
+    let mut out = tokens;
+    let mut at = 0;
+    while at + 1 < out.len() {
+        let array = out[at].is("array") && out[at + 1].is("[");
+        if let Some(close) = array.then(|| closing(&out, at + 1)).flatten() {
+            out[at] = Token::word("json_array");
+            out[at + 1] = Token::symbol("(");
+            out[close] = Token::symbol(")");
+        }
+        at += 1;
+    }
+    out
+}
+
+/// `UNNEST(x)` is a read of `x` as JSON.
+fn unnest(tokens: Vec<Token>) -> Vec<Token> {
+    let mut out = tokens;
+    let mut at = 0;
+    while at + 1 < out.len() {
+        let call = out[at].is("unnest") && out[at + 1].is("(");
+        if let Some(close) = call.then(|| closing(&out, at + 1)).flatten() {
+            out.insert(close, Token::symbol(")"));
+            let read = ["(", "SELECT", "value", "FROM", "json_each", "("].map(Token::word);
+            out.splice(
+                at..at + 2,
+                read.map(|token| match token.text.as_str() {
+                    "(" => Token::symbol("("),
+                    _ => token,
+                }),
+            );
+        }
+        at += 1;
+    }
+    out
+}
+
+/// `(query) AS t(a, b)` is `(WITH t(a, b) AS (query) SELECT * FROM t) AS t`.
+fn derived_tables(tokens: Vec<Token>) -> Vec<Token> {
+    let mut out = tokens;
+    let mut at = 0;
+    while at + 1 < out.len() {
+        let query = out[at].is("(") && ["select", "values", "with", "("].iter().any(|word| out[at + 1].is(word));
+        if let Some(close) = query.then(|| closing(&out, at)).flatten() {
+            let mut after = Reader { tokens: &out, at: close + 1 };
+            after.take("as");
+            let name_at = after.at;
+            if let Some(name) = after.name() {
+                let columns = after.columns();
+                let is_table = !columns.is_empty() && !KEYWORDS.contains(&name.as_str());
+                if is_table {
+                    let (end, name) = (after.at, out[name_at].clone());
+                    let list: Vec<Token> = out[name_at + 1..end].to_vec();
+                    let body: Vec<Token> = out[at..=close].to_vec();
+                    let mut new = vec![Token::symbol("("), Token::word("WITH"), name.clone()];
+                    new.extend(list);
+                    new.push(Token::word("AS"));
+                    new.extend(body);
+                    new.extend(["SELECT", "*", "FROM"].map(Token::word));
+                    new.push(name.clone());
+                    new.push(Token::symbol(")"));
+                    new.push(Token::word("AS"));
+                    new.push(name);
+                    let body_at = at + 3 + (end - name_at - 1) + 1;
+                    out.splice(at..end, new);
+                    at = body_at;
+                }
+            }
+        }
+        at += 1;
+    }
+    out
+}
+
+/// Words that may follow a query in brackets and be followed by a bracket, and are no alias.
+const KEYWORDS: [&str; 12] =
+    ["on", "using", "in", "and", "or", "union", "except", "intersect", "where", "values", "over", "filter"];
+
+/// Splits a text into tokens; comments and space go.
+fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, QueryError> {
+    let open = |what: &str| QueryError::Refused(format!("{what} is not closed"));
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (token, used) = match first {
+            c if c.is_whitespace() => (None, c.len_utf8()),
+            '-' if rest.starts_with("--") => (None, rest.find('\n').unwrap_or(rest.len())),
+            '/' if rest.starts_with("/*") => {
+                (None, rest[2..].find("*/").map(|end| end + 4).ok_or_else(|| open("a comment"))?)
+            }
+            '\'' | '"' if dialect == Dialect::Hive => {
+                let (value, used) = hive_text(rest, first).ok_or_else(|| open("a text"))?;
+                (Some(Token { kind: Kind::Text, text: format!("'{}'", value.replace('\'', "''")) }), used)
+            }
+            '\'' | '"' | '`' => {
+                let (value, used) = doubled(rest, first).ok_or_else(|| open("a text"))?;
+                let token = match first {
+                    '\'' => Token { kind: Kind::Text, text: format!("'{}'", value.replace('\'', "''")) },
+                    _ => Token { kind: Kind::Quoted, text: format!("\"{}\"", value.replace('"', "\"\"")) },
+                };
+                (Some(token), used)
+            }
+            c if c.is_alphabetic() || c == '_' => {
+                let used = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+                (Some(Token::word(&rest[..used])), used)
+            }
+            c if c.is_ascii_digit() => {
+                let used = number(rest);
+                (Some(Token { kind: Kind::Number, text: rest[..used].to_owned() }), used)
+            }
+            '\0' => return Err(QueryError::Refused("a NUL in the query".to_owned())),
+            c => {
+                let long = ["<>", "!=", "<=", ">=", "||", "==", "->>", "->", "<<", ">>"];
+                let used = long.iter().find(|s| rest.starts_with(**s)).map_or(c.len_utf8(), |s| s.len());
+                (Some(Token::symbol(&rest[..used])), used)
+            }
+        };
+        out.extend(token);
+        rest = &rest[used..];
+    }
+    Ok(out)
+}
+
+/// A quoted text in which the quote is doubled.
+fn doubled(text: &str, quote: char) -> Option<(String, usize)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != quote {
+            value.push(c);
+        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
+            value.push(quote);
+        } else {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+/// A quoted text with backslash escapes.
+fn hive_text(text: &str, quote: char) -> Option<(String, usize)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                't' => value.push('\t'),
+                'r' => value.push('\r'),
+                '0' => value.push('0'),
+                // LIKE patterns keep their backslash.
+                escaped @ ('%' | '_') => value.extend(['\\', escaped]),
+                escaped => value.push(escaped),
+            },
+            c if c == quote => return Some((value, at + 1)),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+/// How long the number at the start is: digits, a fraction, an exponent.
+fn number(text: &str) -> usize {
+    let digits = |from: usize| from + text[from..].bytes().take_while(u8::is_ascii_digit).count();
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return 2 + text[2..].bytes().take_while(u8::is_ascii_hexdigit).count();
+    }
+    let mut end = digits(0);
+    if text[end..].starts_with('.') {
+        end = digits(end + 1);
+    }
+    if text[end..].starts_with(['e', 'E']) {
+        let sign = usize::from(text[end + 1..].starts_with(['+', '-']));
+        let exponent = digits(end + 1 + sign);
+        if exponent > end + 1 + sign {
+            end = exponent;
+        }
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, dialect: Dialect) -> String {
+        match parse(text, dialect) {
+            Ok(Statement::Read(sql)) => sql.text,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn types_that_sqlite_would_read_as_numbers_become_text() {
+        let presto = |text| read(text, Dialect::Presto);
+        assert_eq!(presto("select cast(1 as varchar)"), "select CAST ( 1 as TEXT )");
+        assert_eq!(presto("SELECT try_cast(a AS decimal(38, 2)) FROM t"), "SELECT CAST ( a AS TEXT ) FROM t");
+        assert_eq!(presto("SELECT cast(cast(a AS string) AS bigint)"), "SELECT CAST ( CAST ( a AS TEXT ) AS INTEGER )");
+    }
+
+    #[test]
+    fn a_derived_table_may_name_its_columns() {
+        assert_eq!(
+            read("SELECT * FROM (VALUES (1, 'a')) AS t(id, name)", Dialect::Presto),
+            "SELECT * FROM ( WITH t ( id , name ) AS ( VALUES ( 1 , 'a' ) ) SELECT * FROM t ) AS t"
+        );
+        let plain = "SELECT a FROM ( SELECT 1 AS a ) t WHERE a IN ( 1 , 2 )";
+        assert_eq!(read(plain, Dialect::Presto), plain);
+    }
+
+    #[test]
+    fn hive_texts_have_backslashes_and_double_quotes() {
+        assert_eq!(read(r#"select "it's", 'a\'b\\c\n'"#, Dialect::Hive), "select 'it''s' , 'a''b\\c\n'");
+        assert_eq!(read(r#"select "a""b", 'it''s\'"#, Dialect::Presto), r#"select "a""b" , 'it''s\'"#);
+    }
+
+    #[test]
+    fn comments_and_semicolons_at_the_end_go_but_only_one_statement_passes() {
+        assert_eq!(read("-- @TD engine_version: 350\nselect 1 /* one */ ;;", Dialect::Presto), "select 1");
+        assert!(parse("select 1; select 2", Dialect::Presto).is_err());
+        assert!(parse("select ';'", Dialect::Presto).is_ok());
+    }
+
+    #[test]
+    fn broken_texts_are_refused_without_a_panic() {
+        for text in [
+            "",
+            ";",
+            "'",
+            "\"",
+            "`",
+            "/*",
+            "select 'a",
+            "(",
+            "select cast(",
+            "insert",
+            "create table",
+            "drop",
+            "select cast(a as)",
+            "select * from (values",
+            "\u{1F426}",
+            "select 1e",
+            "select 0x",
+            "insert into t",
+            "select unnest(",
+            "select array[",
+            "drop table a b",
+            "\0",
+            "select \\",
+        ] {
+            for dialect in [Dialect::Hive, Dialect::Presto] {
+                let _ = parse(text, dialect);
+            }
+        }
+        for text in ["ATTACH 'x' AS y", "PRAGMA user_version", "vacuum", "create view v as select 1", "delete from t"] {
+            assert!(matches!(parse(text, Dialect::Presto), Err(QueryError::Fenced(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_name_their_table_and_their_query() {
+        let Ok(Statement::Insert { table, columns, overwrite, query }) =
+            parse("INSERT INTO db.t (a, \"b\") SELECT 1, 2", Dialect::Presto)
+        else {
+            panic!("an insert");
+        };
+        assert_eq!((table.database.as_deref(), table.table.as_str(), overwrite), (Some("db"), "t", false));
+        assert_eq!((columns, query.text.as_str()), (vec!["a".to_owned(), "b".to_owned()], "SELECT 1 , 2"));
+    }
+}
