@@ -1,4 +1,60 @@
-//! Landfall proves that query results land.
+//! Landfall proves that query results land. It sends canary queries with Result Output through every
+//! cluster type at short intervals, reads the external target *itself*, compares what the platform
+//! claims with what the target holds, and pages with what broke, since when, after which deploy.
+//!
+//! # The flow
+//!
+//! ```text
+//!  config ─► Plan
+//!              │
+//!  schedule ─► submit ─► follow ─► verify ─► judge ─► VERDICT ─► detect ─► Changes ─► store · metrics · notify · web
+//!    due       Platform  Platform   Target    pure     the waist   pure      one task, one order
+//! ```
+//!
+//! Left of the waist many runs fly at once and only *look* ([`agent::run`]). At the waist one pure,
+//! total function judges ([`canary::judge`]). Right of it one task takes verdicts in one order
+//! ([`agent::desk`]). Nothing right of the waist asks the network what happened. Time is always an
+//! argument in pure code, and comes from [`agent::clock`] elsewhere.
+//!
+//! # The floors
+//!
+//! Imports go strictly down; neighbours on a floor never import each other. `tests/house.rs` keeps it.
+//!
+//! | floor | module | what lives there |
+//! |---|---|---|
+//! | 0 | [`canary`] | the words: routes, samples, evidence, outcomes, the judge, when waiting ends |
+//! | 1 | [`detect`] | pure thought: suspects, cases, incidents, the fold over verdicts; the board |
+//! | 1 | [`http`] | how every HTTP client is built; below the seams, since drivers of all kinds need it |
+//! | 2 | [`config`] | files → [`config::Plan`], every problem with its place |
+//! | 3 | [`platform`] | trait `Platform` and a file a kind |
+//! | 3 | [`target`] | trait `Target` and a file a kind |
+//! | 3 | [`store`] | the ledger: SQLite, or memory for replay |
+//! | 3 | [`metrics`] | every metric once |
+//! | 4 | [`agent`] | clock, scheduler, runs in flight, desk |
+//! | 4 | [`web`] | pages, API, `/metrics`, the webhook intake |
+//! | 4 | `sandbox` | the pretend platform, met only through the traits or its HTTP address |
+//! | 5 | [`cli`] | commands: the only place that names concrete choices |
+//!
+//! # Invariants
+//!
+//! * A run is recorded before it is submitted, and never submitted twice blindly.
+//! * Verdict, journal, incidents and notices are one transaction; people are told after it.
+//! * `judge` is total. No silent outcome without a control that began after the claim; no green
+//!   without reading every row.
+//! * Detection never learns what the sandbox breaks: it sees verdicts, labels, deploys, controls, time.
+//! * Secrets live in [`canary::Secret`], which cannot be printed.
+//!
+//! # Where this differs from the design it was built from
+//!
+//! * `http` is a module of its own below the seams; `config` stands above it, below the seams.
+//! * Landing is never called overdue earlier than the longest known landing after the platform's
+//!   last word, even past the objective: a slow job's rows get the time that rows take.
+//! * An overdue run that nobody answers for, or whose target nobody can read, gets a provisional
+//!   `unknown`, so that a silent platform is noticed before the deadline.
+//! * A run that had been seen whole is not spoiled by a later look that cannot see, nor by rows that
+//!   are gone again; only copies and changed values correct it.
+//! * Amber and grey runs on the routes of an open incident are side effects of it, whatever its family.
+//! * The notifiers are not built yet: incidents are stored with their notices, logged, and shown.
 
 pub mod agent;
 pub mod canary;

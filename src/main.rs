@@ -1,2 +1,7 @@
-//! The binary: arguments to commands to exit code.
-fn main() {}
+//! Arguments to commands to exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landfall::cli::main()
+}

@@ -1,1 +1,281 @@
-//! Tests of config.
+//! Configs as users write them: good ones load, and each broken one gets the message that stands
+//! beside it in `bad/`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use landfall::{
+    canary::{Mode, Timestamp},
+    config::{self, Kind, Kinds, NoNotifier, Opening, Options, Plan, Problem, Problems},
+    platform::treasure_data,
+};
+
+const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
+
+/// A driver that is nothing but its name.
+#[derive(Debug)]
+struct Named(&'static str);
+
+fn kinds() -> Kinds<'static, Named, Named, NoNotifier> {
+    fn open(name: &'static str) -> impl Fn(&Opening<'_>) -> Result<Named, Problems> {
+        move |opening| {
+            #[derive(serde::Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Nothing {}
+            opening.section.decode::<Nothing>().map(|Nothing {}| Named(name))
+        }
+    }
+    Kinds {
+        platforms: vec![Kind::new("treasure-data", treasure_data::MODES, |opening| {
+            treasure_data::open(opening).map(|_| Named("treasure-data"))
+        })],
+        targets: vec![
+            Kind::new("object-store", &[Mode::Append, Mode::Replace], open("object-store")),
+            Kind::new("postgresql", &[Mode::Append, Mode::Replace], open("postgresql")),
+            Kind::new("webhook", &[Mode::Append], open("webhook")),
+        ],
+        notifiers: vec![],
+    }
+}
+
+fn load(path: &Path) -> Result<Plan<Named, Named>, Problems> {
+    config::load(path, &kinds(), Options { without_secrets: false, now: NOW })
+}
+
+fn shown(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// Every broken config: `NAME.toml`, or `NAME/landfall.toml` where it takes several files.
+fn bad() -> Vec<(PathBuf, PathBuf)> {
+    let mut cases: Vec<_> = fs::read_dir("tests/bad")
+        .expect("the folder of broken configs")
+        .map(|entry| entry.expect("readable").path())
+        .filter_map(|path| match path.extension() {
+            Some(ending) if ending == "toml" => Some((path.clone(), path.with_extension("err"))),
+            None if path.join("landfall.toml").is_file() => {
+                Some((path.join("landfall.toml"), path.with_extension("err")))
+            }
+            _ => None,
+        })
+        .collect();
+    cases.sort();
+    cases
+}
+
+#[test]
+fn each_broken_config_gets_the_message_beside_it() {
+    let cases = bad();
+    assert!(cases.len() >= 25, "only {} broken configs", cases.len());
+    let rewrite = std::env::var_os("LANDFALL_TEST_REWRITE").is_some();
+    let mut wrong = String::new();
+    for (config, expected) in cases {
+        let found = match load(&config) {
+            Ok(_) => "it loads\n".to_owned(),
+            Err(problems) => shown(&problems).replace("tests/bad/", ""),
+        };
+        assert!(!found.contains("hunter2") && !found.contains("0123456789abcdef"), "a secret is shown: {found}");
+        if rewrite {
+            fs::write(&expected, &found).expect("writable");
+        }
+        let expected = fs::read_to_string(&expected).unwrap_or_default();
+        if found != expected {
+            wrong += &format!("{}\n--- expected\n{expected}--- found\n{found}\n", config.display());
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}\n(LANDFALL_TEST_REWRITE=1 writes what is found)");
+}
+
+/// A folder with a config and its probes.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("in the folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+    folder
+}
+
+const MAIN: &str = r#"
+[agent]
+name          = "mon-1"
+listen        = "127.0.0.1:9440"
+intake        = "0.0.0.0:9441"
+store         = "landfall.db"
+probes        = "probes"
+detect_within = "6m"
+token         = { file = "token" }
+proxy         = "http://proxy.example.com:3128"
+"#;
+
+const PROBE: &str = r#"
+[platform.presto]
+labels = { engine = "presto", cluster = "presto", worker = "v5" }
+[platform.presto.treasure-data]
+endpoint = "https://api.treasuredata.com"
+api_key  = { file = "../td.key" }
+database = "landfall"
+engine   = "presto"
+
+[platform.hadoop1]
+labels = { worker = "v5", engine = "hive", cluster = "hadoop1" }
+in_flight = 5
+per_hour = 100
+[platform.hadoop1.treasure-data]
+endpoint = "https://api.treasuredata.com"
+api_key  = { file = "../td.key" }
+database = "landfall"
+engine   = "hive"
+
+[target.warehouse.postgresql]
+[target.web]
+labels = { region = "us", engine = "none" }
+[target.web.webhook]
+
+[canary.result-output]
+platforms = ["presto", "hadoop1"]
+targets   = ["warehouse", "web"]
+modes     = ["append"]
+every     = "1m"
+objective = "2m"
+deadline  = "5m"
+sample    = { rows = 20 }
+"#;
+
+fn designed() -> tempfile::TempDir {
+    folder(&[
+        ("landfall.toml", MAIN),
+        ("probes/td.toml", PROBE),
+        ("probes/.hidden.toml", "not toml"),
+        ("probes/notes.txt", "not toml"),
+        ("token", "t0ken\n"),
+        ("td.key", "1/0123456789abcdef0123456789abcdef01234567\n"),
+    ])
+}
+
+#[test]
+fn the_config_of_the_design_is_the_plan_it_says() {
+    let folder = designed();
+    let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    assert_eq!(plan.agent.name, "mon-1");
+    assert_eq!(plan.agent.store, folder.path().join("landfall.db"));
+    assert_eq!(plan.agent.token.as_ref().expect("a token").reveal(), "t0ken");
+    assert_eq!(plan.agent.wire.proxy.as_ref().expect("a proxy").host_str(), Some("proxy.example.com"));
+    let caps: Vec<_> = plan.platforms.iter().map(|p| (p.name.as_str(), p.driver.0, p.in_flight, p.per_hour)).collect();
+    assert_eq!(caps, [("presto", "treasure-data", 20, 3600), ("hadoop1", "treasure-data", 5, 100)], "in file order");
+    let targets: Vec<_> = plan.targets.iter().map(|target| (target.name.as_str(), target.driver.0)).collect();
+    assert_eq!(targets, [("warehouse", "postgresql"), ("web", "webhook")]);
+    let routes: Vec<_> = plan.routes.iter().map(|route| route.to_string()).collect();
+    assert_eq!(
+        routes,
+        [
+            "result-output/presto/warehouse/append",
+            "result-output/presto/web/append",
+            "result-output/hadoop1/warehouse/append",
+            "result-output/hadoop1/web/append"
+        ]
+    );
+    let labels: Vec<_> = plan.routes[3].labels.iter().collect();
+    assert_eq!(
+        labels,
+        [("worker", "v5"), ("engine", "none"), ("cluster", "hadoop1"), ("region", "us")],
+        "in file order"
+    );
+}
+
+#[test]
+fn everything_may_stand_in_one_file_and_almost_everything_may_be_left_out() {
+    let text = PROBE
+        .replace("../", "")
+        .lines()
+        .filter(|line| !["modes", "objective", "deadline", "sample"].iter().any(|key| line.starts_with(key)))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let folder = folder(&[("landfall.toml", &text), ("td.key", "1/ab")]);
+    let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    assert_eq!((plan.agent.name.as_str(), plan.agent.listen.to_string().as_str()), ("landfall", "127.0.0.1:9440"));
+    let canary = &plan.canaries[0];
+    assert_eq!((canary.objective.as_secs(), canary.deadline.as_secs(), canary.sample.rows), (120, 300, 20));
+    assert!(plan.routes.iter().all(|route| route.mode == Mode::Append));
+}
+
+#[test]
+fn impossible_modes_are_skipped_if_the_canary_says_so() {
+    let probe = PROBE.replace("[\"append\"]", "[\"append\", \"replace\"]\nskip_impossible = true");
+    let folder = designed();
+    fs::write(folder.path().join("probes/td.toml"), probe).expect("written");
+    let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    let of = |target: &str| plan.routes.iter().filter(|route| route.target.as_str() == target).count();
+    assert_eq!((of("warehouse"), of("web")), (4, 2));
+}
+
+#[test]
+fn without_secrets_none_is_read_but_the_rest_is_checked() {
+    let folder = designed();
+    fs::remove_file(folder.path().join("token")).expect("removed");
+    fs::remove_file(folder.path().join("td.key")).expect("removed");
+    let options = Options { without_secrets: true, now: NOW };
+    let path = folder.path().join("landfall.toml");
+    assert!(config::load(&path, &kinds(), options).is_ok());
+    assert_eq!(load(&path).expect_err("secrets are gone").len(), 3);
+    fs::write(folder.path().join("probes/td.toml"), PROBE.replace("{ file = \"../td.key\" }", "{}")).expect("written");
+    assert_eq!(config::load(&path, &kinds(), options).expect_err("no secret named").len(), 2);
+}
+
+#[test]
+fn files_that_are_not_text_or_far_too_large_are_refused_at_once() {
+    let folder = designed();
+    let path = folder.path().join("landfall.toml");
+    let first = |path: &Path| load(path).expect_err("refused").remove(0);
+    fs::write(&path, b"[agent]\nname = \"\xff\"").expect("written");
+    assert_eq!((first(&path).place, first(&path).what.as_str()), (Some((2, 9)), "is not UTF-8 from here on"));
+    fs::write(&path, "#".repeat(1_000_001)).expect("written");
+    assert_eq!((first(&path).place, first(&path).what.as_str()), (None, "is larger than 1 MB"));
+    assert_eq!(first(&folder.path().join("absent.toml")).what, "cannot be read: no such file or directory");
+    assert_eq!(first(folder.path()).what, "cannot be read: is a directory");
+    fs::write(&path, MAIN).expect("written");
+    fs::create_dir(folder.path().join("probes/folder.toml")).expect("made");
+    assert_eq!(first(&path).file, folder.path().join("probes/folder.toml"));
+}
+
+/// Bytes of good and broken configs, changed, cut, doubled and spliced: any answer but a panic.
+#[test]
+fn no_text_makes_it_panic() {
+    let mut corpus = vec![MAIN.to_owned(), PROBE.replace("../", "")];
+    corpus.push(corpus.concat());
+    corpus.extend(bad().iter().filter_map(|(config, _)| fs::read_to_string(config).ok()));
+    let folder = designed();
+    fs::remove_dir_all(folder.path().join("probes")).expect("removed");
+    let path = folder.path().join("landfall.toml");
+    let bytes = b"\"'[]{}=.,#\n\r\0 \\-+_:0159aeinftuxTZ\x7f\x80\xc3\xff*/?";
+    let mut dice = fastrand::Rng::with_seed(2015);
+    for _ in 0..1000 {
+        let mut text = corpus[dice.usize(..corpus.len())].clone().into_bytes();
+        for _ in 0..dice.usize(1..6) {
+            if text.is_empty() {
+                break;
+            }
+            let at = dice.usize(..text.len());
+            let till = (at + dice.usize(..40)).min(text.len());
+            match dice.u8(..5) {
+                0 => text[at] = bytes[dice.usize(..bytes.len())],
+                1 => text.insert(at, bytes[dice.usize(..bytes.len())]),
+                2 => drop(text.drain(at..till)),
+                3 => text.extend_from_within(at..till),
+                _ => {
+                    let other = corpus[dice.usize(..corpus.len())].as_bytes();
+                    let from = dice.usize(..other.len());
+                    let piece = &other[from..(from + dice.usize(..40)).min(other.len())];
+                    text.splice(at..till, piece.iter().copied());
+                }
+            }
+        }
+        fs::write(&path, &text).expect("written");
+        if let Err(problems) = load(&path) {
+            assert!(!problems.is_empty() && problems.len() < 1000);
+            assert!(problems.iter().all(|problem| !problem.to_string().contains("0123456789abcdef")));
+        }
+    }
+}

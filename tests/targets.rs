@@ -1,1 +1,3 @@
-//! Tests of targets.
+//! Targets against real servers. The test plays the platform: it writes rows, or does not.
+
+mod webhook;

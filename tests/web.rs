@@ -1,1 +1,603 @@
-//! Tests of web.
+//! The agent's doors, over real sockets: what they answer, and what they refuse.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use landfall::{
+    canary::{
+        CanaryName, Claim, Evidence, LabelName, Labels, Look, Marker, Mode, Outcome, Phase, PlatformName, Route, Rows,
+        Run, Sample, Secret, Sighting, TargetName, Terms, Timestamp, Verdict, Why,
+    },
+    detect::{AgentHealth, Board, Deploy, Incident, IncidentId, Onset, Severity, Step},
+    metrics::{BuildInfo, Metrics},
+    store::{Settlement, Store, memory::Memory},
+    target::webhook::Intake,
+    web::{Declined, Doors, Hosts, Kept, Order, intake_router, router, serve},
+};
+use reqwest::{Client, Method, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot, watch},
+};
+
+const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
+const TOKEN: &str = "a-token";
+const EVIL: &str = "<script>alert(\"x\")</script>&'";
+
+/// A server with one red and one green route, and an incident. It ends with the value.
+struct House {
+    address: SocketAddr,
+    client: Client,
+    orders: Arc<Mutex<Vec<String>>>,
+    runs: [Run; 2],
+    incident: Incident,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(NOW.as_micros() + seconds * 1_000_000)
+}
+
+fn route(platform: &str, worker: &str) -> Arc<Route> {
+    let labels =
+        [("worker", worker), ("engine", "hive")].map(|(name, value)| (LabelName::new(name).unwrap(), value.into()));
+    Arc::new(Route::new(
+        CanaryName::new("result-output").unwrap(),
+        PlatformName::new(platform).unwrap(),
+        TargetName::new("web").unwrap(),
+        Mode::Append,
+        Labels::new(labels),
+    ))
+}
+
+fn run(route: &Arc<Route>) -> Run {
+    Run {
+        marker: Marker::mint(at(-60), u128::from(route.id.0)),
+        route: route.clone(),
+        terms: Terms { due: at(-60), objective: Duration::from_secs(120), deadline: Duration::from_secs(300) },
+        sample: Sample::default(),
+        why: Why::Scheduled,
+    }
+}
+
+fn verdict(run: &Run, outcome: Outcome) -> Verdict {
+    let mut evidence = Evidence { submitted_at: Some(at(-60)), accepted_at: Some(at(-59)), ..Evidence::default() };
+    evidence.heard(Claim::Done { rows: Some(20) }, at(-55));
+    evidence.jobs = vec![EVIL.to_owned()];
+    let rows = if outcome == Outcome::Landed { Rows::all_right(20) } else { Rows::none(20) };
+    evidence.saw(Look { started_at: at(-50), found: Ok(Sighting { rows, ..Sighting::default() }) });
+    Verdict {
+        run: run.marker,
+        route: run.route.id,
+        due: run.terms.due,
+        why: run.why,
+        outcome,
+        phase: (outcome != Outcome::Landed).then_some(Phase::Land),
+        reason: (outcome != Outcome::Landed).then(|| EVIL.to_owned()),
+        also: Vec::new(),
+        provisional: outcome != Outcome::Landed,
+        seen_late: false,
+        agent_away: false,
+        at: at(-49),
+        evidence: Arc::new(evidence),
+    }
+}
+
+fn incident(run: &Run) -> Incident {
+    let labels = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    Incident {
+        id: IncidentId::of(run.marker),
+        severity: Severity::Critical,
+        outcome: Outcome::Lost,
+        family: Outcome::Lost.family().unwrap(),
+        provisional: true,
+        suspects: vec![("worker".into(), "v5".into()), ("engine".into(), EVIL.into())],
+        also: vec![labels("platform", "hadoop1")],
+        routes: vec![run.route.id],
+        unaffected: vec![labels("worker", "v6")],
+        onset: Onset { last_good: Some(at(-120)), first_bad: at(-60) },
+        deploy: Some(Deploy { service: "worker".into(), version: EVIL.into(), at: at(-100) }),
+        opened_at: at(-49),
+        detected_at: Some(at(-48)),
+        resolved_at: None,
+        resolved_because: None,
+        runs: vec![run.marker],
+        history: vec![Step { at: at(-48), text: EVIL.to_owned() }],
+    }
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with(Some(TOKEN)).await
+    }
+
+    async fn with(token: Option<&str>) -> Self {
+        let store = Arc::new(Memory::new());
+        let routes = [route("hadoop1", "v5"), route("hadoop2", "v6")];
+        let runs = routes.clone().map(|route| run(&route));
+        let verdicts = vec![verdict(&runs[0], Outcome::Lost), verdict(&runs[1], Outcome::Landed)];
+        let incident = incident(&runs[0]);
+        let untold = Incident { id: IncidentId::typed("inc-untold"), detected_at: None, ..incident.clone() };
+        let mut board = Board::default();
+        board.watch(&routes);
+        verdicts.iter().for_each(|verdict| board.learn(verdict));
+        board.incidents = vec![Arc::new(incident.clone())];
+        board.agent = AgentHealth { store_up: true, ..AgentHealth::default() };
+        for run in &runs {
+            store.begin(run).await.unwrap();
+        }
+        let deploys = vec![Deploy { service: "worker".into(), version: "v6".into(), at: at(-100) }];
+        let incidents = vec![incident.clone(), untold];
+        store.settle(Settlement { verdicts, incidents, deploys, ..Settlement::default() }).await.unwrap();
+
+        let (ordered, mut to_do) = mpsc::channel(8);
+        let orders = Arc::new(Mutex::new(Vec::new()));
+        let noted = orders.clone();
+        tokio::spawn(async move {
+            while let Some(order) = to_do.recv().await {
+                let mut noted = noted.lock().unwrap();
+                let answered = match order {
+                    Order::Deploy { deploy, first, reply } => {
+                        noted.push(format!("deploy {} {} {} {first}", deploy.service, deploy.version, deploy.at));
+                        reply.send(Ok(()))
+                    }
+                    Order::Reload { reply } => {
+                        noted.push("reload".to_owned());
+                        let refused = Declined::Invalid("landfall.toml:3:1: unknown key `lissten`".to_owned());
+                        reply.send(if noted.len() == 1 { Ok(()) } else { Err(refused) })
+                    }
+                    Order::Resolve { id, because, reply } => {
+                        noted.push(format!("resolve {id} {because}"));
+                        reply.send(Ok(()))
+                    }
+                };
+                answered.unwrap();
+            }
+        });
+        let metrics = Arc::new(Metrics::new(&BuildInfo { version: "0".into(), revision: String::new() }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (show, shown) = watch::channel(Arc::new(board));
+        let doors = Doors {
+            store,
+            metrics,
+            board: shown,
+            orders: ordered,
+            token: token.map(Secret::new),
+            hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
+            agent: EVIL.to_owned(),
+            now: Arc::new(|| NOW),
+            scheduled_at: Arc::new(|| Some(at(-5))),
+        };
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(async move {
+            let _show = show;
+            serve(listener, router(doors), async { drop(stopped.await) }).await;
+        });
+        // Nothing of the machine's proxies, and no redirects: what the agent's own clients are.
+        let client = landfall::http::Wire::default().client().unwrap();
+        Self { address, client, orders, runs, incident, stop: Some(stop) }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, text) = self.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> (StatusCode, String) {
+        let mut request = self.client.post(self.url(path)).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    fn orders(&self) -> Vec<String> {
+        self.orders.lock().unwrap().clone()
+    }
+
+    /// Sends bytes as they are; answers the status line's number, or none if there was no answer.
+    async fn raw(&self, bytes: &[u8]) -> Option<u16> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let mut chunk = [0; 1024];
+        while !answer.contains(&b'\n') {
+            match stream.read(&mut chunk).await {
+                Ok(n) if n > 0 => answer.extend(&chunk[..n]),
+                _ => break,
+            }
+        }
+        String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.stop.take().map(|stop| stop.send(()));
+    }
+}
+
+#[tokio::test]
+async fn routes_are_told_as_they_stand() {
+    let house = House::new().await;
+    let expected = json!({ "routes": [
+        { "canary": "result-output", "platform": "hadoop1", "target": "web", "mode": "append",
+          "labels": { "worker": "v5", "engine": "hive" }, "outcome": "lost", "up": false,
+          "last_landed_at": null, "last_verdict_at": "2015-08-24T21:43:11.000Z", "run_id": house.runs[0].marker },
+        { "canary": "result-output", "platform": "hadoop2", "target": "web", "mode": "append",
+          "labels": { "worker": "v6", "engine": "hive" }, "outcome": "landed", "up": true,
+          "last_landed_at": "2015-08-24T21:43:10.000Z", "last_verdict_at": "2015-08-24T21:43:11.000Z",
+          "run_id": house.runs[1].marker },
+    ] });
+    assert_eq!(house.json("/api/v1/routes").await, expected);
+    let (_, text) = house.get("/api/v1/routes").await;
+    assert!(text.contains(r#""labels":{"worker":"v5","engine":"hive"}"#), "labels keep the order of the file: {text}");
+}
+
+#[tokio::test]
+async fn incidents_are_told_once_they_were_told_to_people() {
+    let house = House::new().await;
+    let shape = json!({
+        "id": house.incident.id.as_str(), "severity": "critical", "outcome": "lost", "provisional": true,
+        "suspects": { "worker": "v5", "engine": EVIL }, "also": [{ "labels": { "platform": "hadoop1" } }],
+        "routes": [{ "canary": "result-output", "platform": "hadoop1", "target": "web", "mode": "append" }],
+        "unaffected": [{ "labels": { "worker": "v6" } }],
+        "onset": { "last_good": "2015-08-24T21:42:00.000Z", "first_bad": "2015-08-24T21:43:00.000Z" },
+        "deploy": { "service": "worker", "version": EVIL, "at": "2015-08-24T21:42:20.000Z" },
+        "opened_at": "2015-08-24T21:43:11.000Z", "detected_at": "2015-08-24T21:43:12.000Z", "resolved_at": null,
+        "runs": [house.runs[0].marker],
+    });
+    assert_eq!(house.json("/api/v1/incidents").await, json!({ "incidents": [shape] }));
+    let mut whole = shape.clone();
+    whole["history"] = json!([{ "at": "2015-08-24T21:43:12.000Z", "text": EVIL }]);
+    let path = format!("/api/v1/incidents/{}", house.incident.id);
+    assert_eq!(house.json(&path).await, json!({ "incidents": [whole] }));
+    for unknown in ["inc-untold", "inc-nothing", "x"] {
+        assert_eq!(house.get(&format!("/api/v1/incidents/{unknown}")).await.0, StatusCode::NOT_FOUND, "{unknown}");
+        assert_eq!(house.get(&format!("/incidents/{unknown}")).await.0, StatusCode::NOT_FOUND, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn runs_are_told_newest_first_and_by_route() {
+    let house = House::new().await;
+    let all = house.json("/api/v1/runs").await;
+    assert_eq!(all["runs"].as_array().unwrap().len(), 2);
+    let one = house.json("/api/v1/runs?route=result-output/hadoop2/web/append").await;
+    let run = &one["runs"][0];
+    assert_eq!((one["runs"].as_array().unwrap().len(), &run["platform"]), (1, &json!("hadoop2")));
+    assert_eq!(run["rows"], json!({ "expected": 20, "landed": 20, "missing": 0, "duplicated": 0, "corrupted": 0 }));
+    let by_id = house.json(&format!("/api/v1/runs?route={}", house.runs[1].route.id)).await;
+    assert_eq!(by_id, one);
+    assert_eq!(house.json("/api/v1/runs?limit=1").await["runs"].as_array().unwrap().len(), 1);
+    for bad in ["limit=0", "limit=-1", "limit=x", "limit=99999999999", "route=a/b", "route=a/b/c/sideways", "route=%ff"]
+    {
+        assert_eq!(house.get(&format!("/api/v1/runs?{bad}")).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    assert_eq!(house.json("/api/v1/runs?limit=4000000000").await, all, "more than is answered is no error");
+}
+
+#[tokio::test]
+async fn a_deploy_is_handed_on_and_told() {
+    let house = House::new().await;
+    let told = json!({ "deploys": [{ "service": "worker", "version": "v6", "at": "2015-08-24T21:42:20.000Z" }] });
+    assert_eq!(house.json("/api/v1/deploys").await, told);
+    let (status, text) = house.post("/api/v1/deploys", Some(TOKEN), &json!({ "service": "api", "version": "7" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let at = "2015-08-24T14:00:00-07:00";
+    let body = json!({ "service": "api", "version": "8", "at": at, "where": { "worker": "v6" } });
+    assert_eq!(house.post("/api/v1/deploys", Some(TOKEN), &body).await.0, StatusCode::CREATED);
+    let expected =
+        ["deploy api 7 2015-08-24T21:44:00.000Z everything", "deploy api 8 2015-08-24T21:00:00.000Z worker=v6"];
+    assert_eq!(house.orders(), expected);
+}
+
+#[tokio::test]
+async fn a_deploy_that_makes_no_sense_is_refused_and_not_handed_on() {
+    let house = House::new().await;
+    for body in [
+        json!({}),
+        json!([]),
+        json!({ "service": "api" }),
+        json!({ "service": "", "version": "7" }),
+        json!({ "service": "  ", "version": "7" }),
+        json!({ "service": "a\nb", "version": "7" }),
+        json!({ "service": "x".repeat(201), "version": "7" }),
+        json!({ "service": 1, "version": "7" }),
+        json!({ "service": "api", "version": "7", "at": "yesterday" }),
+        json!({ "service": "api", "version": "7", "at": "2035-01-01T00:00:00Z" }),
+        json!({ "service": "api", "version": "7", "more": true }),
+    ] {
+        let (status, text) = house.post("/api/v1/deploys", Some(TOKEN), &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {text}");
+        assert!(serde_json::from_str::<Value>(&text).unwrap()["error"].is_string());
+    }
+    assert_eq!(house.orders(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_incident_is_closed_by_hand_with_a_reason() {
+    let house = House::new().await;
+    let path = format!("/api/v1/incidents/{}/resolve", house.incident.id);
+    assert_eq!(house.post(&path, Some(TOKEN), &json!({ "because": "drill" })).await.0, StatusCode::OK);
+    assert_eq!(house.post(&path, Some(TOKEN), &json!({ "because": "" })).await.0, StatusCode::BAD_REQUEST);
+    let other = house.post("/api/v1/incidents/inc-other/resolve", Some(TOKEN), &json!({ "because": "x" })).await;
+    assert_eq!(other.0, StatusCode::NOT_FOUND);
+    assert_eq!(house.orders(), [format!("resolve {} drill", house.incident.id)]);
+}
+
+#[tokio::test]
+async fn a_reload_says_what_is_wrong_with_the_new_config() {
+    let house = House::new().await;
+    let reload = || house.client.post(house.url("/-/reload")).bearer_auth(TOKEN).send();
+    assert_eq!(reload().await.unwrap().status(), StatusCode::OK);
+    let refused = reload().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text().await.unwrap().contains("unknown key `lissten`"));
+}
+
+#[tokio::test]
+async fn nothing_is_changed_without_the_token() {
+    let (with, without) = (House::new().await, House::with(None).await);
+    let paths = ["/api/v1/deploys", "/-/reload", "/api/v1/incidents/x/resolve", "/nowhere"];
+    let body = json!({ "service": "api", "version": "7" });
+    for path in paths {
+        for token in [None, Some(""), Some("a-toke"), Some("a-token2"), Some("A-TOKEN")] {
+            assert_eq!(with.post(path, token, &body).await.0, StatusCode::UNAUTHORIZED, "{path} {token:?}");
+        }
+        for token in [None, Some(""), Some(TOKEN)] {
+            assert_eq!(without.post(path, token, &body).await.0, StatusCode::FORBIDDEN, "{path} {token:?}");
+        }
+        for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+            let answer = with.client.request(method.clone(), with.url(path)).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        }
+    }
+    let basic = with.client.post(with.url("/-/reload")).basic_auth("x", Some(TOKEN)).send().await.unwrap();
+    assert_eq!(basic.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!((with.orders(), without.orders()), (vec![], vec![]));
+    assert_eq!(without.get("/api/v1/routes").await.0, StatusCode::OK, "looking needs no token");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_change_nothing_even_with_the_token() {
+    let house = House::new().await;
+    let reload = |origin: &str| {
+        let request = house.client.post(house.url("/-/reload")).bearer_auth(TOKEN).header(header::ORIGIN, origin);
+        async move { request.send().await.unwrap().status() }
+    };
+    for foreign in
+        ["http://evil.example", "null", "https://127.0.0.1.evil.example", "file://", "http://localhost@evil.example"]
+    {
+        assert_eq!(reload(foreign).await, StatusCode::FORBIDDEN, "{foreign}");
+    }
+    assert_eq!(reload("http://localhost:9440").await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_foreign_host_gets_nothing_anywhere() {
+    let house = House::new().await;
+    for path in ["/", "/metrics", "/healthz", "/api/v1/routes", "/nowhere", "/style.css"] {
+        for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "localhost:x", "", "a b"] {
+            let status = house.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+            assert!((400..500).contains(&status), "{host} {path}: {status}");
+        }
+        for host in ["localhost", "127.0.0.1:1", "[::1]:9440", "MON-1.example:9440"] {
+            let status = house.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+            assert_eq!(status, if path == "/nowhere" { 404 } else { 200 }, "{host} {path}");
+        }
+    }
+    assert_eq!(house.raw(b"GET / HTTP/1.1\r\n\r\n").await, Some(400), "no Host at all");
+    assert_eq!(house.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n").await, Some(400), "two");
+    let absolute = b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(house.raw(absolute).await, Some(421), "the address in the request line counts too");
+}
+
+#[tokio::test]
+async fn bodies_of_the_wrong_kind_or_size_are_refused() {
+    let house = House::new().await;
+    let post = |content_type: Option<&'static str>, body: Vec<u8>| {
+        let mut request = house.client.post(house.url("/api/v1/deploys")).bearer_auth(TOKEN);
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        async move { request.body(body).send().await.unwrap().status() }
+    };
+    let good = br#"{"service":"api","version":"7"}"#.to_vec();
+    for wrong in
+        [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx"), Some("")]
+    {
+        assert_eq!(post(wrong, good.clone()).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{wrong:?}");
+    }
+    let json = Some("application/json; charset=utf-8");
+    for broken in [b"".to_vec(), b"{".to_vec(), vec![0xff; 10], b"{}{}".to_vec(), "[".repeat(60_000).into_bytes()] {
+        assert_eq!(post(json, broken).await, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(post(json, vec![b' '; 64 * 1024 + 1]).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(post(json, good).await, StatusCode::CREATED);
+    let head = format!(
+        "POST /api/v1/deploys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+    );
+    let announced = format!("{head}Content-Length: 99999999999\r\n\r\n");
+    assert_eq!(house.raw(announced.as_bytes()).await, Some(413), "refused before it is sent");
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    assert_eq!(house.raw(chunked.as_bytes()).await, Some(413), "nobody said how large it would be");
+    assert_eq!(house.orders().len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let house = House::new().await;
+    let slow = format!(
+        "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 10\r\n\r\nabc"
+    );
+    let waited = tokio::time::timeout(Duration::from_secs(30), house.raw(slow.as_bytes())).await;
+    assert_eq!(waited.expect("an answer"), Some(408));
+    assert_eq!(house.get("/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn path_tricks_lead_nowhere() {
+    let house = House::new().await;
+    for path in [
+        "/../etc/passwd",
+        "//etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/incidents/..%2f..%2fetc%2fpasswd",
+        "/incidents/%00",
+        "/runs/%2e%2e",
+        "/runs/lf00000000000000000000000000",
+        "/runs/%ff%fe",
+        "/api/v1/incidents/%ff",
+        "/api/v1/incidents/a%0d%0aX-Evil:%20yes",
+        "/api/v2/routes",
+        "/API/V1/ROUTES",
+        "/metrics/",
+        "/landing/web/lf00000000000000000000000000",
+        "/style.css/..",
+        "*",
+    ] {
+        let status = house.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
+        assert!(status.is_some_and(|status| (400..500).contains(&status)), "{path}: {status:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(200_000));
+    let status = house.raw(long.as_bytes()).await;
+    assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?}");
+    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GARBAGE\r\n\r\n", b"\r\n\r\n\r\n\r\n"] {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        drop(stream);
+    }
+    assert_eq!(house.get("/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn strangers_words_are_text_on_pages() {
+    let house = House::new().await;
+    let pages =
+        ["/".to_owned(), format!("/incidents/{}", house.incident.id), format!("/runs/{}", house.runs[0].marker)];
+    for path in pages {
+        let answer = house.client.get(house.url(&path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let page = answer.text().await.unwrap();
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(&quot;x&quot;)"), "{path}: {page}");
+    }
+    let (_, page) = house.get("/").await;
+    let (lost, landed) = (page.find(">lost<").unwrap(), page.find(">landed<").unwrap());
+    assert!(lost < landed, "what is red comes first");
+    assert!(page.contains(&format!("href=\"/incidents/{}\"", house.incident.id)));
+}
+
+#[tokio::test]
+async fn metrics_and_health_are_answered() {
+    let house = House::new().await;
+    let answer = house.client.get(house.url("/metrics")).send().await.unwrap();
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(answer.text().await.unwrap().contains("landfall_build_info{"));
+    assert_eq!(house.get("/healthz").await, (StatusCode::OK, "ok\n".into()));
+    assert_eq!(house.get("/readyz").await, (StatusCode::OK, "ready\n".into()));
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_answers_what_it_was_asked_and_ends() {
+    let mut house = House::new().await;
+    // A connection that is open and idle does not hold the end up.
+    let idle = TcpStream::connect(house.address).await.unwrap();
+    assert_eq!(house.get("/healthz").await.0, StatusCode::OK);
+    house.stop.take().unwrap().send(()).unwrap();
+    let ended = async {
+        while TcpStream::connect(house.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the listener is closed");
+    drop(idle);
+}
+
+/// The intake on its own listener, with one run that is waited for.
+async fn porch() -> (SocketAddr, Arc<Memory>, Arc<Intake>, TargetName, Marker, oneshot::Sender<()>) {
+    let (store, intake, web) = (Arc::new(Memory::new()), Intake::new(), TargetName::new("web").unwrap());
+    let marker = run(&route("hadoop1", "v5")).marker;
+    intake.admit(&web);
+    intake.expect(&web, marker);
+    intake.stored_in(Arc::new(Kept(store.clone())));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let router = intake_router(intake.clone(), Arc::new(|| NOW));
+    tokio::spawn(serve(listener, router, async { drop(stopped.await) }));
+    (address, store, intake, web, marker, stop)
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_waited_for_is_stored_before_it_is_acknowledged() {
+    let (address, store, intake, web, marker, _stop) = porch().await;
+    let client = landfall::http::Wire::default().client().unwrap();
+    let password = intake.password(&web).unwrap();
+    for method in [Method::PUT, Method::POST] {
+        let request = client.request(method, format!("http://{address}/landing/web/{marker}"));
+        // A proxy may have changed the name by which it is reached.
+        let request = request.basic_auth("landfall", Some(password.reveal())).header(header::HOST, "proxy.example");
+        assert_eq!(request.body("rows").send().await.unwrap().status(), StatusCode::OK);
+    }
+    let kept = store.deliveries(&web, &[marker]).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!((kept[0].at, kept[0].body.as_slice()), (NOW, &b"rows"[..]));
+}
+
+#[tokio::test]
+async fn other_deliveries_are_turned_away_and_nothing_else_is_there() {
+    let (address, store, intake, web, marker, _stop) = porch().await;
+    let client = landfall::http::Wire::default().client().unwrap();
+    let password = intake.password(&web).unwrap();
+    let other = Marker::mint(NOW, 1);
+    let put = |path: String, user: &str, password: &str, size: usize| {
+        let request = client.put(format!("http://{address}{path}")).basic_auth(user, Some(password));
+        async move { request.body(vec![b'x'; size]).send().await.unwrap().status().as_u16() }
+    };
+    let right = password.reveal();
+    let here = format!("/landing/web/{marker}");
+    assert_eq!(put(here.clone(), "landfall", "wrong", 1).await, 401);
+    assert_eq!(put(here.clone(), "admin", right, 1).await, 401);
+    assert_eq!(put(format!("/landing/web/{other}"), "landfall", right, 1).await, 404);
+    assert_eq!(put(format!("/landing/bucket/{marker}"), "landfall", right, 1).await, 404);
+    assert_eq!(put("/landing/web/..%2f..".to_owned(), "landfall", right, 1).await, 404);
+    assert_eq!(put(format!("{here}/more"), "landfall", right, 1).await, 404);
+    for _ in 0..5 {
+        // The whole of it is sent, and still the answer arrives.
+        assert_eq!(put(here.clone(), "landfall", right, 16 * 1024 * 1024 + 1).await, 413);
+        assert_eq!(put(here.clone(), "landfall", "wrong", 16 * 1024 * 1024 + 1).await, 401);
+    }
+    for (method, path) in
+        [(Method::GET, here.as_str()), (Method::DELETE, &here), (Method::GET, "/metrics"), (Method::GET, "/")]
+    {
+        let answer = client.request(method.clone(), format!("http://{address}{path}")).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{method} {path}");
+    }
+    for login in ["", "Basic", "Basic !!!", "Bearer x", "Basic bGFuZGZhbGw="] {
+        let answer = client.put(format!("http://{address}{here}")).header(header::AUTHORIZATION, login).send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), 401, "{login}");
+    }
+    assert!(store.deliveries(&web, &[marker]).await.unwrap().is_empty());
+}

@@ -22,7 +22,7 @@ pub use address::Address;
 pub use evidence::{Away, Claim, Control, Evidence, Look, Phase, Sighting};
 pub use judge::{Judgement, judge};
 pub use marker::Marker;
-pub use name::{CanaryName, LabelName, NameError, PlatformName, TargetName};
+pub use name::{CanaryName, LabelName, NameError, NotifierName, PlatformName, TargetName};
 pub use route::{Labels, Mode, Route, RouteId};
 pub use run::{Run, Terms, Why};
 pub use sample::{Cell, Column, Sample, Value};

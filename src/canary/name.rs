@@ -101,6 +101,10 @@ name!(
     TargetName
 );
 name!(
+    /// The name of a notifier: `[notify.NAME]`.
+    NotifierName
+);
+name!(
     /// The name of a label (`engine`, `worker`, …).
     LabelName
 );

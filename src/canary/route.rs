@@ -96,6 +96,11 @@ impl Labels {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
+    /// Name and value as they are kept, to share them.
+    pub fn pairs(&self) -> &[(LabelName, Arc<str>)] {
+        &self.0
+    }
+
     /// The value of one label.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)

@@ -1,1 +1,102 @@
-//! FLOOR 4, commands.
+//! FLOOR 4, commands: the only place that names concrete choices and wires them together.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{EnvFilter, fmt};
+
+pub mod exit;
+pub mod kinds;
+pub mod remote;
+#[cfg(feature = "sandbox")]
+pub mod replay;
+
+/// Proves that query results land: sends canary queries with Result Output, reads the targets
+/// itself, and says what broke, since when, after which deploy.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, max_term_width = 110)]
+#[command(after_help = "\
+Start here:
+  landfall demo                      see the 2015 outage caught, with nothing else installed
+  landfall replay 2015-08-24         the same on virtual time
+  landfall check -c landfall.toml    what would be watched, and how soon a fault would page
+  landfall run -c landfall.toml      watch
+
+Exit codes: 0 yes · 1 the answer is no · 2 usage or config · 3 could not determine")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines on stderr are written; RUST_LOG says which.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How a command writes its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For scripts; stable.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "sandbox")]
+    Replay(replay::Args),
+    Deploy(remote::DeployArgs),
+    Incidents(remote::IncidentsArgs),
+    Status(remote::StatusArgs),
+}
+
+/// Parses the arguments, runs the command, says what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, the rest is usage.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::YES };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let quiet = match cli.command {
+        #[cfg(feature = "sandbox")]
+        Command::Replay(_) => true,
+        _ => false,
+    };
+    log(cli.log_format, if quiet { "off" } else { "landfall=info,warn" });
+    let answer = match cli.command {
+        #[cfg(feature = "sandbox")]
+        Command::Replay(args) => replay::replay(&args),
+        Command::Deploy(args) => block_on(remote::deploy(args)),
+        Command::Incidents(args) => block_on(remote::incidents(args)),
+        Command::Status(args) => block_on(remote::status(args)),
+    };
+    match answer {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit::code_of(&error))
+        }
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
+}
+
+fn log(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

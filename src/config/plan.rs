@@ -4,19 +4,21 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    canary::{CanaryName, Labels, PlatformName, Route, Sample, Schedule, Secret, TargetName},
+    canary::{CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, TargetName},
     http::Wire,
 };
 
 /// Everything the agent does.
 #[derive(Clone, Debug)]
-pub struct Plan<P, T> {
+pub struct Plan<P, T, N = NoNotifier> {
     /// The agent itself.
     pub agent: AgentPlan,
     /// Platforms in file order.
     pub platforms: Vec<PlatformPlan<P>>,
     /// Targets in file order.
     pub targets: Vec<TargetPlan<T>>,
+    /// Notifiers in file order.
+    pub notifiers: Vec<NotifierPlan<N>>,
     /// Canaries in file order.
     pub canaries: Vec<CanaryPlan>,
     /// The product of each canary's lists, in file order, with ids that differ.
@@ -70,6 +72,19 @@ pub struct TargetPlan<T> {
     pub driver: T,
 }
 
+/// `[notify.NAME]`.
+#[derive(Clone, Debug)]
+pub struct NotifierPlan<N> {
+    /// Its name.
+    pub name: NotifierName,
+    /// The opened driver.
+    pub driver: N,
+}
+
+/// The driver of a notifier where there are none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoNotifier {}
+
 /// `[canary.NAME]`.
 #[derive(Clone, Debug)]
 pub struct CanaryPlan {
@@ -85,7 +100,7 @@ pub struct CanaryPlan {
     pub sample: Sample,
 }
 
-impl<P, T> Plan<P, T> {
+impl<P, T, N> Plan<P, T, N> {
     /// The canary of a route.
     pub fn canary(&self, name: &CanaryName) -> Option<&CanaryPlan> {
         self.canaries.iter().find(|canary| canary.name == *name)

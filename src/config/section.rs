@@ -1,91 +1,126 @@
 //! A section: a kind's own table, kept with its place so that the kind's driver can decode it and
 //! point at the exact line and column of what is wrong.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
-use serde::{Deserialize, de::DeserializeOwned};
-use toml::Spanned;
+use serde::de::DeserializeOwned;
+use toml::{Spanned, de::DeTable};
 
-use crate::{canary::Secret, http::Wire};
-
-/// One thing that is wrong in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file as the user named it.
-    pub file: PathBuf,
-    /// Line and column, from 1; none if the file as a whole is meant.
-    pub place: Option<(u32, u32)>,
-    /// What is wrong.
-    pub what: String,
-    /// What would be right.
-    pub hint: Option<String>,
-}
-
-/// Everything that is wrong, in the order of files and places.
-pub type Problems = Vec<Problem>;
-
-/// A secret as written: `{ env = "NAME" }` or `{ file = "path" }`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecretSource {
-    /// An environment variable.
-    pub env: Option<String>,
-    /// A file, relative to the config file; one trailing newline is dropped.
-    pub file: Option<PathBuf>,
-}
+use super::{
+    decode,
+    file::Text,
+    plan::AgentPlan,
+    problem::{Problem, Problems, place},
+    secret::{PLACEHOLDER, SecretSource},
+};
+use crate::{
+    canary::{Mode, Secret},
+    http::Wire,
+};
 
 /// A kind's own table with its place.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub struct Section<'a> {
     /// The file and its whole text.
-    pub file: Arc<(PathBuf, String)>,
+    pub file: &'a Text,
     /// The table, spans kept.
-    pub table: Spanned<toml::de::DeTable<'static>>,
+    pub table: Spanned<DeTable<'a>>,
 }
 
 /// What a driver is opened with. Opening never touches the network.
 #[derive(Clone, Debug)]
 pub struct Opening<'a> {
-    /// The name in `[platform.NAME.KIND]` or `[target.NAME.KIND]`.
+    /// The name in `[platform.NAME.KIND]`, `[target.NAME.KIND]` or `[notify.NAME.KIND]`.
     pub name: &'a str,
     /// The kind's own table.
-    pub section: Section,
+    pub section: Section<'a>,
     /// How HTTP clients reach the world.
     pub wire: &'a Wire,
+    /// The agent, for drivers that are a part of it, such as its own intake.
+    pub agent: &'a AgentPlan,
     /// `--no-secrets`: secrets are not read, a placeholder stands for each.
     pub without_secrets: bool,
 }
 
-/// One kind of platform or target: its name in the config and how it is opened.
+/// One kind of platform, target or notifier: its name in the config and how it is opened.
 pub struct Kind<'a, T> {
     /// The name in config: the driver file's name with `-` for `_`.
     pub name: &'static str,
     /// Decodes the section and opens the driver.
     #[expect(clippy::type_complexity, reason = "the one place where a kind's opener is spelled out")]
     pub open: Box<dyn Fn(&Opening<'_>) -> Result<T, Problems> + 'a>,
-    /// Modes this kind of target can be written in; empty for platforms.
-    pub modes: &'static [crate::canary::Mode],
+    /// Modes this kind can write or be written in. Empty: any, or none of its business.
+    pub modes: &'static [Mode],
 }
 
-impl Section {
+impl<'a, T> Kind<'a, T> {
+    /// A row of a list of kinds.
+    pub fn new(
+        name: &'static str,
+        modes: &'static [Mode],
+        open: impl Fn(&Opening<'_>) -> Result<T, Problems> + 'a,
+    ) -> Self {
+        Self { name, open: Box::new(open), modes }
+    }
+}
+
+/// Every kind that a config may name. `cli` fills it in.
+pub struct Kinds<'a, P, T, N> {
+    /// `[platform.NAME.KIND]`.
+    pub platforms: Vec<Kind<'a, P>>,
+    /// `[target.NAME.KIND]`.
+    pub targets: Vec<Kind<'a, T>>,
+    /// `[notify.NAME.KIND]`.
+    pub notifiers: Vec<Kind<'a, N>>,
+}
+
+impl Section<'_> {
     /// Decodes the table. Unknown keys, wrong types and wrong values are problems with their place.
-    /// `T` derives `Deserialize` with `deny_unknown_fields`, and keeps `Spanned` values where it
-    /// checks them later.
+    /// `T` derives `Deserialize` with `deny_unknown_fields`, keeps `Spanned` values where it checks
+    /// them later, [`Length`](super::Length) for lengths of time and [`SecretSource`] for secrets.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problems> {
-        let _ = &self.table;
-        Err(Vec::new())
+        let decoded = decode::decode(&self.table, self.table.span());
+        match decoded.value {
+            Some(value) if decoded.complaints.is_empty() => Ok(value),
+            _ => Err(decoded.complaints.into_iter().map(|(at, what, hint)| self.problem(at, what, hint)).collect()),
+        }
     }
 
     /// A problem at a span of this file.
     pub fn problem(&self, at: Range<usize>, what: impl Into<String>, hint: Option<String>) -> Problem {
-        let _ = at;
-        Problem { file: self.file.0.clone(), place: None, what: what.into(), hint }
+        let place = Some(place(&self.file.1, at.start));
+        Problem { file: self.file.0.clone(), place, what: what.into(), hint }
+    }
+
+    /// A path in this file, as seen from where the agent runs.
+    pub fn path(&self, written: &Path) -> PathBuf {
+        beside(&self.file.0, written)
     }
 }
 
 impl Opening<'_> {
     /// Reads a secret, or says where it is missing.
     pub fn secret(&self, source: &Spanned<SecretSource>) -> Result<Secret, Problem> {
-        Err(self.section.problem(source.span(), "secret cannot be read", None))
+        secret(&self.section, source, self.without_secrets)
     }
+}
+
+/// Reads a secret that stands in a section.
+pub(super) fn secret(
+    section: &Section<'_>,
+    source: &Spanned<SecretSource>,
+    without_secrets: bool,
+) -> Result<Secret, Problem> {
+    if without_secrets && source.get_ref().is_whole() {
+        return Ok(Secret::new(PLACEHOLDER));
+    }
+    source.get_ref().read(&section.file.0).map_err(|(what, hint)| section.problem(source.span(), what, Some(hint)))
+}
+
+/// A path relative to the folder of a file.
+pub(super) fn beside(file: &Path, written: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(written)
 }

@@ -429,6 +429,16 @@ impl Detector {
         effects.min().unwrap_or_default()
     }
 
+    /// The moment after the routes of these runs were green last, before they were hit.
+    fn turned(&self, group: &[Marker], since: Timestamp) -> Timestamp {
+        let places = self.pending.iter().filter(|bad| group.contains(&bad.spot.run)).map(|bad| bad.place);
+        let last_green = |place: u32| {
+            let trail = &self.trails[place as usize];
+            trail.newest().find(|spot| spot.is_green() && spot.effect < since).map(|spot| spot.effect)
+        };
+        places.filter_map(last_green).min().map_or(since, |at| at.plus(Duration::from_micros(1)))
+    }
+
     /// Red and green by place: runs that `red` names, and green runs that had their effect in the
     /// time.
     fn seen(&self, red: impl Fn(&Marker) -> bool, from: Timestamp, until: Option<Timestamp>) -> Vec<Seen> {
@@ -437,7 +447,7 @@ impl Detector {
             let mut seen = Seen::default();
             for spot in &trail.recent {
                 if red(&spot.run) {
-                    seen.red += 1;
+                    seen.red += u32::from(spot.effect >= from);
                 } else if spot.is_green() && within(spot) {
                     seen.green += 1;
                 }
@@ -455,14 +465,19 @@ impl Detector {
             if !case.incident.is_open() || case.incident.family != family {
                 continue;
             }
-            let from = case.effect.0.min(self.since(group));
+            let since = self.since(group);
             let in_case = |run: &Marker| case.bad.contains_key(run);
             let in_group = |run: &Marker| group.contains(run);
             let score = |seen: &[Seen]| suspects::rank(&self.field, seen).first().map_or(0.0, |best| best.score);
-            let both = score(&self.seen(|run| in_case(run) || in_group(run), from, None));
-            let old = score(&self.seen(in_case, case.effect.0, None));
-            let new = score(&self.seen(in_group, self.since(group), None));
-            if both >= old + new - SECOND_FAULT {
+            let new = score(&self.seen(in_group, since, None));
+            // From the beginning, or from when the new reds' routes were green last: a fault may have
+            // spread.
+            let one_explains_both = [case.effect.0.min(since), self.turned(group, since)].into_iter().any(|from| {
+                let both = score(&self.seen(|run| in_case(run) || in_group(run), from, None));
+                let old = self.seen(in_case, from, None);
+                old.iter().any(|seen| seen.red > 0) && both >= score(&old) + new - SECOND_FAULT
+            });
+            if one_explains_both {
                 let (joining, rest) =
                     std::mem::take(&mut self.pending).into_iter().partition(|bad| group.contains(&bad.spot.run));
                 self.pending = rest;
@@ -657,3 +672,7 @@ fn resolve(case: &mut Case, now: Timestamp, because: String, changes: &mut Vec<C
     case.incident.resolved_because = Some(because);
     changes.push(Change::Resolved(case.incident.id.clone()));
 }
+
+#[cfg(test)]
+#[path = "detector_tests.rs"]
+mod tests;

@@ -312,7 +312,12 @@ impl Engine {
 
     /// Whether the agent can read a target now; else why not. `places` are the routes whose rows it
     /// reads, besides the target itself: a fault may be narrower than the target.
-    pub fn sight(&mut self, target: &Place, places: &[Place], now: Timestamp) -> Result<(), &'static str> {
+    pub fn sight<'p>(
+        &mut self,
+        target: &'p Place,
+        places: impl IntoIterator<Item = &'p Place>,
+        now: Timestamp,
+    ) -> Result<(), &'static str> {
         let counts = self.counts.entry(target.stream()).or_default();
         counts.reads += 1;
         let read = Ticket { stream: target.stream() ^ READS, number: counts.reads };

@@ -4,7 +4,7 @@
 
 pub mod bucket;
 pub mod deliver;
-// pub mod direct;
+pub mod direct;
 pub mod engine;
 pub mod fault;
 pub mod http;
@@ -14,6 +14,7 @@ pub mod sql;
 mod tree;
 pub mod world;
 
+pub use direct::Direct;
 pub use engine::{Answer, Delivery, Ending, Engine, Life, Output, Ticket, Work, Written};
 pub use fault::{Fault, FaultId, FaultKind};
 pub use place::Place;

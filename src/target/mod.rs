@@ -1,6 +1,7 @@
 //! FLOOR 2, targets: the external places where Result Output should land, as the agent itself
 //! reads them. A driver looks once; waiting, retrying and timing out live in `agent`.
 
+pub mod decode;
 pub mod object_store;
 pub mod postgresql;
 pub mod webhook;
@@ -8,6 +9,7 @@ pub mod webhook;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::canary::{Address, Run, Sighting, Timestamp};
 
@@ -63,4 +65,17 @@ pub trait Target: Send + Sync + fmt::Debug {
 
     /// Removes canary rows older than a time; never anything else.
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError>;
+}
+
+/// Cuts a text from outside to what an error keeps.
+fn cut(text: &str) -> String {
+    text.chars().take(500).collect()
+}
+
+/// What stays as it is in any part of an address.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes one part of an address: a name, a password, an option's value.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }

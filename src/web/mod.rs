@@ -1,1 +1,156 @@
-//! FLOOR 3, pages, API, metrics and the intake over HTTP.
+//! FLOOR 3, the agent's doors: metrics, health, API, pages, and the intake of webhook targets.
+//! They show what the agent knows and hand on orders; they decide nothing.
+
+mod answer;
+mod api;
+mod guard;
+mod html;
+mod intake;
+mod pages;
+mod serve;
+mod shapes;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, middleware, routing};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use guard::Hosts;
+pub use intake::{Kept, intake_router};
+pub use serve::serve;
+
+use self::answer::Problem;
+use crate::{
+    canary::{Secret, Selector, Timestamp},
+    detect::{Board, Deploy, IncidentId},
+    metrics::Metrics,
+    store::Store,
+};
+
+/// What the doors show and whom they hand orders to.
+#[derive(Clone)]
+pub struct Doors {
+    /// Runs, incidents, deploys.
+    pub store: Arc<dyn Store>,
+    /// `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// How everything stands.
+    pub board: watch::Receiver<Arc<Board>>,
+    /// Whoever carries orders out.
+    pub orders: mpsc::Sender<Order>,
+    /// Without it everything that changes state answers 403.
+    pub token: Option<Secret>,
+    /// Names by which the agent may be addressed.
+    pub hosts: Hosts,
+    /// The agent's name, for the pages.
+    pub agent: String,
+    /// What time it is.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// When the scheduler last went round; none before the first time.
+    pub scheduled_at: Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>,
+}
+
+/// Something that a person or a pipeline wants done.
+#[derive(Debug)]
+pub enum Order {
+    /// Note a deploy, and run every route at once, `first` first.
+    Deploy {
+        /// The marker.
+        deploy: Deploy,
+        /// Which routes go first.
+        first: Selector,
+        /// Whether it was stored.
+        reply: Reply,
+    },
+    /// Read the config again.
+    Reload {
+        /// Whether it was taken.
+        reply: Reply,
+    },
+    /// Close an incident by hand.
+    Resolve {
+        /// Which one.
+        id: IncidentId,
+        /// Why, in their words.
+        because: String,
+        /// Whether there was such an open incident.
+        reply: Reply,
+    },
+}
+
+/// How an order ended.
+pub type Reply = oneshot::Sender<Result<(), Declined>>;
+
+/// Why an order was not carried out. The texts go to whoever ordered: they hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// There is no such thing.
+    #[error("there is no such open incident")]
+    NotFound,
+    /// It cannot be done as it stands: a config that is refused.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now: the ledger is down.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// An order is answered within this, or nobody knows: a reload reads files and opens drivers.
+const ORDER: Duration = Duration::from_secs(20);
+/// A question to the ledger is answered within this, or the ledger is not there.
+const LEDGER: Duration = Duration::from_secs(10);
+
+/// The agent's own listener: pages, API, metrics.
+pub fn router(doors: Doors) -> Router {
+    let doors = Arc::new(doors);
+    Router::new()
+        .route("/", routing::get(pages::status))
+        .route("/incidents/{id}", routing::get(pages::incident))
+        .route("/runs/{id}", routing::get(pages::run))
+        .route("/style.css", routing::get(pages::style))
+        .route("/metrics", routing::get(answer::metrics))
+        .route("/healthz", routing::get(answer::alive))
+        .route("/readyz", routing::get(answer::ready))
+        .route("/api/v1/routes", routing::get(api::routes))
+        .route("/api/v1/runs", routing::get(api::runs))
+        .route("/api/v1/incidents", routing::get(api::incidents))
+        .route("/api/v1/incidents/{id}", routing::get(api::incident))
+        .route("/api/v1/incidents/{id}/resolve", routing::post(api::resolve))
+        .route("/api/v1/deploys", routing::get(api::deploys).post(api::deploy))
+        .route("/-/reload", routing::post(api::reload))
+        .fallback(answer::nothing)
+        .method_not_allowed_fallback(answer::not_so)
+        .layer(middleware::from_fn_with_state(doors.clone(), guard::check))
+        .layer(middleware::map_response(guard::dress))
+        .with_state(doors)
+}
+
+type Shared = State<Arc<Doors>>;
+
+impl Doors {
+    /// Hands an order on and waits for its end.
+    async fn order(&self, order: impl FnOnce(Reply) -> Order) -> Result<(), Problem> {
+        let (reply, end) = oneshot::channel();
+        let ended = async {
+            let gone = || Declined::Unavailable("the agent is stopping".to_owned());
+            self.orders.send(order(reply)).await.map_err(|_| gone())?;
+            end.await.map_err(|_| gone())?
+        };
+        match tokio::time::timeout(ORDER, ended).await {
+            Ok(ended) => ended.map_err(Problem::from),
+            Err(_) => Err(Problem::unavailable("no answer in time; it may still be done")),
+        }
+    }
+}
+
+/// Waits for the ledger, not for ever.
+async fn ledger<T>(asked: impl Future<Output = Result<T, crate::store::StoreError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(LEDGER, asked).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "could not read the ledger for a page");
+            Err(Problem::unavailable("the ledger cannot be read; the agent's log says why"))
+        }
+        Err(_) => Err(Problem::unavailable("the ledger does not answer")),
+    }
+}

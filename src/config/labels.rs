@@ -1,0 +1,85 @@
+//! Labels as written: `labels = { engine = "hive", worker = "v5" }`, in the order of the file.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use toml::Spanned;
+
+use super::{
+    agent::{brief, check_text},
+    problem::Problems,
+    section::Section,
+};
+use crate::canary::{LabelName, Labels};
+
+/// Names of a route's own facets, which labels cannot have.
+const TAKEN: [&str; 4] = ["canary", "platform", "target", "mode"];
+/// Most labels in one place. Suspects are searched among all label sets of a route, and nobody can
+/// read more.
+const MOST: usize = 16;
+
+/// Names and values with their places, in the order of the file.
+#[derive(Default)]
+pub(super) struct Written(Vec<(Spanned<String>, Spanned<String>)>);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of strings: { engine = \"hive\", worker = \"v5\" }")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut pairs: Vec<(Spanned<String>, Spanned<String>)> = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                // The parser hands them over sorted by name.
+                pairs.sort_by_key(|(name, _)| name.span().start);
+                Ok(Written(pairs))
+            }
+        }
+
+        from.deserialize_map(Table)
+    }
+}
+
+/// Labels as meant.
+pub(super) fn read(written: Option<Written>, section: &Section<'_>, problems: &mut Problems) -> Labels {
+    let pairs = written.unwrap_or_default().0;
+    if let Some((name, _)) = pairs.get(MOST) {
+        let hint = format!("{MOST} are the most");
+        problems.push(section.problem(name.span(), format!("{} labels are too many", pairs.len()), Some(hint)));
+    }
+    let pairs: Vec<_> = pairs
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let mut wrong = |at: std::ops::Range<usize>, what: String, hint: &str| {
+                problems.push(section.problem(at, what, Some(hint.to_owned())));
+            };
+            let shown = brief(name.get_ref());
+            if TAKEN.contains(&name.get_ref().as_str()) {
+                let hint = "every route has its canary, platform, target and mode already; choose another name";
+                wrong(name.span(), format!("a label cannot be called `{shown}`"), hint);
+            }
+            if let Err(why) = check_text(value.get_ref()) {
+                wrong(
+                    value.span(),
+                    format!("the value of label `{shown}` {why}"),
+                    "write a short text, or leave it away",
+                );
+            }
+            let label = LabelName::new(name.get_ref())
+                .map_err(|error| wrong(name.span(), format!("not the name of a label: {error}"), "rename the label"));
+            Some((label.ok()?, value.into_inner().into()))
+        })
+        .collect();
+    Labels::new(pairs)
+}

@@ -1,0 +1,276 @@
+//! Detection told by verdicts alone: who is named, when, and when nobody is told.
+
+use super::*;
+use crate::canary::{CanaryName, Claim, Evidence, LabelName, Labels, Look, Mode, PlatformName, Rows, Sighting, Why};
+
+const START: Timestamp = Timestamp::from_secs(1_440_000_000);
+
+fn at(seconds: u64) -> Timestamp {
+    START.plus(Duration::from_secs(seconds))
+}
+
+/// The world of 2015: presto and hadoop1 on v5, hadoop2 on v6; two targets.
+fn routes() -> Vec<Arc<Route>> {
+    let mut routes = Vec::new();
+    for (platform, engine, worker) in [("presto", "presto", "v5"), ("hadoop1", "hive", "v5"), ("hadoop2", "hive", "v6")]
+    {
+        for target in ["web", "bucket"] {
+            let labels = [("engine", engine), ("cluster", platform), ("worker", worker)]
+                .map(|(name, value)| (LabelName::new(name).expect("valid"), value.into()));
+            routes.push(Arc::new(Route::new(
+                CanaryName::new("ro").expect("valid"),
+                PlatformName::new(platform).expect("valid"),
+                TargetName::new(target).expect("valid"),
+                Mode::Append,
+                Labels::new(labels),
+            )));
+        }
+    }
+    routes
+}
+
+struct Teller {
+    detector: Detector,
+    routes: Vec<Arc<Route>>,
+    now: Timestamp,
+    n: u128,
+    changes: Vec<(Timestamp, Change)>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        let routes = routes();
+        Self { detector: Detector::new(&routes), routes, now: at(0), n: 0, changes: Vec::new() }
+    }
+
+    fn input(&mut self, input: &Input) {
+        let now = self.now;
+        self.changes.extend(self.detector.observe(input, now).into_iter().map(|change| (now, change)));
+    }
+
+    fn verdict(&mut self, run: Marker, route: usize, due: Timestamp, outcome: Outcome, provisional: bool) {
+        let mut evidence = Evidence { accepted_at: Some(due), ..Evidence::default() };
+        evidence.heard(Claim::Done { rows: None }, due.plus(Duration::from_secs(4)));
+        if outcome == Outcome::Landed {
+            let found = Ok(Sighting { rows: Rows::all_right(20), ..Sighting::default() });
+            evidence.saw(Look { started_at: due.plus(Duration::from_secs(6)), found });
+        }
+        let verdict = Verdict {
+            run,
+            route: self.routes[route].id,
+            due,
+            why: Why::Scheduled,
+            outcome,
+            phase: None,
+            reason: None,
+            also: Vec::new(),
+            provisional,
+            seen_late: false,
+            agent_away: false,
+            at: self.now,
+            evidence: Arc::new(evidence),
+        };
+        self.input(&Input::Verdict(Box::new(verdict)));
+    }
+
+    /// A run of a route, judged ten seconds after it was due.
+    fn run(&mut self, route: usize, due: u64, outcome: Outcome) -> Marker {
+        self.n += 1;
+        let run = Marker::mint(at(due), self.n);
+        self.now = self.now.max(at(due + 10));
+        self.verdict(run, route, at(due), outcome, false);
+        run
+    }
+
+    /// Minutes of every route, a verdict every ten seconds; `outcome` by route and minute.
+    fn minutes(&mut self, minutes: std::ops::Range<u64>, outcome: impl Fn(usize, u64) -> Outcome) {
+        for minute in minutes {
+            for route in 0..self.routes.len() {
+                self.run(route, minute * 60 + route as u64 * 10, outcome(route, minute));
+            }
+        }
+    }
+
+    fn opened(&self) -> Vec<&Incident> {
+        let ids = self.changes.iter().filter_map(|(_, change)| match change {
+            Change::Opened(id) => Some(id),
+            _ => None,
+        });
+        ids.map(|id| self.detector.incident(id).expect("told of")).collect()
+    }
+
+    fn resolved(&self) -> usize {
+        self.changes.iter().filter(|(_, change)| matches!(change, Change::Resolved(_))).count()
+    }
+}
+
+fn green(_: usize, _: u64) -> Outcome {
+    Outcome::Landed
+}
+
+#[test]
+fn quiet_hours_tell_nobody_anything() {
+    let mut teller = Teller::new();
+    teller.minutes(0..120, green);
+    assert!(teller.changes.is_empty());
+}
+
+#[test]
+fn the_worker_is_named_with_onset_and_deploy_and_resolved_after_greens() {
+    let mut teller = Teller::new();
+    teller.minutes(0..43, green);
+    teller.now = at(43 * 60);
+    teller.input(&Input::Deploy(Deploy { service: "worker".into(), version: "v6".into(), at: at(43 * 60) }));
+    teller.minutes(
+        43..50,
+        |route, minute| if route < 4 && (44..48).contains(&minute) { Outcome::Lost } else { Outcome::Landed },
+    );
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 1);
+    let incident = opened[0];
+    assert_eq!(incident.suspects_text(), "worker=v5");
+    assert_eq!((incident.outcome, incident.severity), (Outcome::Lost, Severity::Critical));
+    assert_eq!(incident.onset.first_bad, at(44 * 60));
+    assert_eq!(incident.onset.last_good, Some(at(43 * 60 + 30)));
+    assert_eq!(incident.deploy.as_ref().map(|deploy| deploy.service.as_str()), Some("worker"));
+    assert_eq!(incident.unaffected, [vec![("worker".to_owned(), "v6".to_owned())]]);
+    assert_eq!(incident.routes.len(), 4);
+    assert_eq!(teller.resolved(), 0, "two greens are not enough");
+    teller.minutes(50..51, green);
+    assert_eq!(teller.resolved(), 1);
+}
+
+#[test]
+fn the_first_red_asks_for_its_own_route_again_and_for_one_that_tells_suspects_apart() {
+    let mut teller = Teller::new();
+    teller.minutes(0..5, green);
+    teller.run(0, 300, Outcome::Lost);
+    let asked: Vec<RouteId> = teller
+        .changes
+        .iter()
+        .filter_map(|(_, change)| match change {
+            Change::Confirm(route) => Some(*route),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0], teller.routes[0].id);
+    assert_ne!(asked[1], teller.routes[0].id);
+}
+
+#[test]
+fn one_loss_alone_is_a_warning_once_its_confirming_runs_came_back_green() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.run(2, 1800, Outcome::Lost);
+    assert!(teller.opened().is_empty());
+    teller.minutes(31..34, green);
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 1);
+    assert_eq!((opened[0].severity, opened[0].outcome), (Severity::Warning, Outcome::Lost));
+}
+
+#[test]
+fn one_failure_alone_tells_nobody_and_three_do() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.run(2, 1800, Outcome::Failed);
+    teller.minutes(31..60, green);
+    assert!(teller.opened().is_empty());
+    teller.minutes(60..64, |route, _| if route == 2 { Outcome::Failed } else { Outcome::Landed });
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(
+        opened[0].suspects_text(),
+        "engine=hive cluster=hadoop1 target=web".replace("engine=hive ", "").as_str()
+    );
+}
+
+#[test]
+fn a_provisional_red_that_lands_after_all_takes_its_incident_with_it() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    let runs: Vec<Marker> = (0..2u64)
+        .map(|n| {
+            teller.n += 1;
+            let run = Marker::mint(at(1800 + n), teller.n);
+            teller.now = at(1815 + n * 12);
+            teller.verdict(run, 0, at(1800 + n), Outcome::Lost, true);
+            run
+        })
+        .collect();
+    teller.now = at(1840);
+    teller.input(&Input::Tick);
+    assert_eq!(teller.opened().len(), 1);
+    for run in runs {
+        teller.verdict(run, 0, at(1800), Outcome::Landed, false);
+    }
+    assert_eq!(teller.resolved(), 1);
+}
+
+#[test]
+fn failing_controls_of_a_target_say_that_nobody_can_see_it() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    let (web, bucket) = (TargetName::new("web").expect("valid"), TargetName::new("bucket").expect("valid"));
+    for n in 0..4 {
+        teller.now = at(1800 + n * 30);
+        teller.input(&Input::Control { target: web.clone(), passed: Ok(()) });
+        teller.input(&Input::Control { target: bucket.clone(), passed: Err("refused".into()) });
+    }
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 1);
+    assert_eq!((opened[0].outcome, opened[0].suspects_text().as_str()), (Outcome::Unknown, "target=bucket"));
+    assert_eq!(opened[0].severity, Severity::Warning);
+    teller.input(&Input::Control { target: bucket, passed: Ok(()) });
+    assert_eq!(teller.resolved(), 1);
+}
+
+#[test]
+fn two_faults_at_once_are_two_incidents() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..36, |route, _| match route {
+        0 | 1 => Outcome::Lost,
+        4 => Outcome::Corrupted,
+        _ => Outcome::Landed,
+    });
+    let mut named: Vec<String> = teller.opened().iter().map(|incident| incident.suspects_text()).collect();
+    named.sort();
+    assert_eq!(named, ["cluster=hadoop2 target=web", "engine=presto"]);
+}
+
+#[test]
+fn a_fault_that_spreads_stays_one_incident_and_widens() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..33, |route, _| if route < 2 { Outcome::Lost } else { Outcome::Landed });
+    assert_eq!(teller.opened()[0].suspects_text(), "engine=presto");
+    teller.minutes(33..45, |route, _| if route < 4 { Outcome::Lost } else { Outcome::Landed });
+    assert_eq!(teller.opened().len(), 1);
+    assert_eq!(teller.opened()[0].suspects_text(), "worker=v5");
+}
+
+#[test]
+fn a_snapshot_and_the_inputs_since_give_the_same_state() {
+    let mut teller = Teller::new();
+    let outcome = |route: usize, minute: u64| if route < 4 && minute >= 40 { Outcome::Lost } else { Outcome::Landed };
+    teller.minutes(0..41, outcome);
+    let (restored, changes) =
+        Detector::restore(&teller.detector.snapshot(), &teller.routes, teller.now).expect("readable");
+    assert!(changes.is_empty());
+    let mut other = Teller { detector: restored, routes: routes(), now: teller.now, n: teller.n, changes: Vec::new() };
+    teller.minutes(41..50, outcome);
+    other.minutes(41..50, outcome);
+    assert_eq!(teller.detector.snapshot(), other.detector.snapshot());
+}
+
+#[test]
+fn incidents_of_routes_that_are_gone_are_no_longer_watched() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..33, |route, _| if route < 2 { Outcome::Lost } else { Outcome::Landed });
+    let left: Vec<Arc<Route>> = teller.routes[2..].to_vec();
+    let changes = teller.detector.watch(&left, at(2000));
+    assert!(matches!(changes[..], [Change::Resolved(_)]));
+}

@@ -1,0 +1,160 @@
+//! Decoding: rows out of files and bodies that came from outside. Everything is bounded, and what
+//! cannot be decoded is evidence, never an error: a broken file must not hide the files beside it.
+
+mod json;
+mod text;
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+pub use json::document;
+
+use crate::canary::{Cell, Sample, Tally, sample::COLUMNS};
+
+/// How rows stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Values separated by commas, or what the config says.
+    Csv,
+    /// Values separated by tabs.
+    Tsv,
+    /// One JSON object or array a line.
+    Jsonl,
+}
+
+impl Format {
+    /// The name in config, URLs and file names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Tsv => "tsv",
+            Format::Jsonl => "jsonl",
+        }
+    }
+
+    /// What separates values if nothing else is said.
+    pub fn delimiter(self) -> char {
+        if self == Format::Tsv { '\t' } else { ',' }
+    }
+}
+
+/// The rows of one file or body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// Cells in the order of [`COLUMNS`]; columns that are not there are [`Cell::Absent`].
+    pub rows: Vec<Vec<Cell>>,
+    /// Something after these rows could not be read.
+    pub broken: bool,
+}
+
+impl Decoded {
+    /// Something is there, but no row can be made of it.
+    pub fn garbage() -> Self {
+        Self { rows: Vec::new(), broken: true }
+    }
+
+    /// Counts the rows. A place of which not one row can be read holds changed rows, not missing
+    /// ones: something of ours did come. One that breaks off lacks what does not follow.
+    pub fn count(&self, tally: &mut Tally<'_>, sample: Sample) {
+        self.rows.iter().for_each(|row| tally.add(row));
+        let unreadable = match (self.broken, self.rows.is_empty()) {
+            (false, _) => 0,
+            (true, true) => sample.rows,
+            (true, false) => 1,
+        };
+        (0..unreadable).for_each(|_| tally.add(&[]));
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub fn weight(&self) -> usize {
+        let cell = |cell: &Cell| size_of::<Cell>() + if let Cell::Text(text) = cell { text.len() } else { 0 };
+        self.rows.iter().map(|row| size_of::<Vec<Cell>>() + row.iter().map(cell).sum::<usize>()).sum()
+    }
+}
+
+/// Bytes that a row may take in a file, on average: four times what the longest takes as JSON.
+const ROW: usize = 2048;
+/// Room for headers and small samples.
+const MARGIN: usize = 64 * 1024;
+/// Characters kept of a value: no value of a sample is nearly as long, so a cut one stays unequal.
+const LONGEST: usize = 4096;
+
+/// How many bytes of a sample's files are worth decoding.
+pub fn room(sample: Sample) -> usize {
+    Tally::enough(sample) as usize * ROW + MARGIN
+}
+
+/// Reads the first `most` rows of a file, gzipped or not (its first bytes tell), unpacked up to
+/// `room` bytes.
+pub fn file(bytes: &[u8], format: Format, delimiter: u8, room: usize, most: usize) -> Decoded {
+    let (unpacked, cut_off);
+    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
+        (unpacked, cut_off) = gunzip(bytes, room);
+        &unpacked[..]
+    } else {
+        cut_off = bytes.len() > room;
+        &bytes[..bytes.len().min(room)]
+    };
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut decoded = match format {
+        Format::Csv | Format::Tsv => text::rows(bytes, delimiter, most),
+        Format::Jsonl => json::lines(bytes, most),
+    };
+    decoded.broken |= cut_off;
+    decoded
+}
+
+/// Unpacks up to `room` bytes. Whether there was more, or what there was is damaged, is the second.
+fn gunzip(bytes: &[u8], room: usize) -> (Vec<u8>, bool) {
+    let mut unpacked = Vec::new();
+    let read = flate2::read::MultiGzDecoder::new(bytes).take(room as u64 + 1).read_to_end(&mut unpacked);
+    let more = unpacked.len() > room;
+    unpacked.truncate(room);
+    (unpacked, more || read.is_err())
+}
+
+/// Which of a file's columns are which of ours.
+#[derive(Clone, Debug)]
+struct Columns(Vec<Option<usize>>);
+
+impl Columns {
+    /// In the order of [`COLUMNS`].
+    fn by_position() -> Self {
+        Self((0..COLUMNS.len()).map(Some).collect())
+    }
+
+    /// By their names; none if not one name is known. Engines write names in lower or upper case.
+    fn by_name<'a>(names: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut taken = [false; COLUMNS.len()];
+        let columns: Vec<_> = names
+            .map(|name| place_of(name).filter(|place| !std::mem::replace(&mut taken[*place], true)))
+            // More columns than these belong to nobody.
+            .take(1024)
+            .collect();
+        columns.iter().any(Option::is_some).then_some(Self(columns))
+    }
+
+    fn place(&self, at: usize) -> Option<usize> {
+        self.0.get(at).copied().flatten()
+    }
+}
+
+fn place_of(name: &str) -> Option<usize> {
+    COLUMNS.iter().position(|column| column.name.eq_ignore_ascii_case(name.trim()))
+}
+
+fn no_cells() -> Vec<Cell> {
+    vec![Cell::Absent; COLUMNS.len()]
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

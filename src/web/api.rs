@@ -1,0 +1,199 @@
+//! `/api/v1` and `/-/reload`.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Doors, Order, Shared,
+    answer::{self, Problem},
+    guard, ledger,
+    shapes::{IncidentShape, RouteShape, RunShape},
+};
+use crate::{
+    canary::{CanaryName, Labels, PlatformName, Route, RouteId, Selector, TargetName, Timestamp},
+    detect::{Deploy, Incident, IncidentId},
+};
+
+/// Entries of one list when nothing is said, and at most.
+const USUAL: u32 = 100;
+const MOST: u32 = 1_000;
+/// Incidents that were not told yet are left out: so many more are read.
+const UNTOLD: u32 = 200;
+/// Longest name of a service or version, longest reason: a line on a page.
+const LINE: usize = 200;
+/// A deploy may be announced, but not for another day: then it is a typing error.
+const AHEAD: Duration = Duration::from_secs(3600);
+
+type Answer = Result<Response, Problem>;
+
+/// `?limit=` and `?route=`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Which {
+    limit: Option<String>,
+    route: Option<String>,
+}
+
+impl Which {
+    fn limit(&self) -> Result<u32, Problem> {
+        let Some(text) = &self.limit else { return Ok(USUAL) };
+        let number = text.parse::<u32>().ok().filter(|number| *number > 0);
+        number.map(|number| number.min(MOST)).ok_or_else(|| Problem::wrong("`limit` is not a number from 1 on"))
+    }
+
+    fn route(&self) -> Result<Option<RouteId>, Problem> {
+        let Some(text) = &self.route else { return Ok(None) };
+        let route = route_id(text).map(Some);
+        route.ok_or_else(|| Problem::wrong("`route` is not of the form canary/platform/target/mode"))
+    }
+}
+
+/// `canary/platform/target/mode`, or the sixteen digits of a route's id.
+fn route_id(text: &str) -> Option<RouteId> {
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts.as_slice() {
+        [canary, platform, target, mode] => {
+            let (canary, platform) = (CanaryName::new(canary).ok()?, PlatformName::new(platform).ok()?);
+            let target = TargetName::new(target).ok()?;
+            Some(Route::new(canary, platform, target, mode.parse().ok()?, Labels::default()).id)
+        }
+        [id] if id.len() == 16 => u64::from_str_radix(id, 16).ok().map(RouteId),
+        _ => None,
+    }
+}
+
+pub(super) async fn routes(State(doors): Shared) -> Response {
+    let board = Arc::clone(&doors.board.borrow());
+    let routes: Vec<RouteShape<'_>> = board.routes().iter().map(RouteShape::of).collect();
+    answer::json(&json_list("routes", &routes))
+}
+
+pub(super) async fn runs(State(doors): Shared, Query(which): Query<Which>) -> Answer {
+    let records = ledger(doors.store.runs(which.route()?, which.limit()?)).await?;
+    let runs: Vec<RunShape<'_>> = records.iter().map(RunShape::of).collect();
+    Ok(answer::json(&json_list("runs", &runs)))
+}
+
+pub(super) async fn incidents(State(doors): Shared, Query(which): Query<Which>) -> Answer {
+    let limit = which.limit()?;
+    let mut found = ledger(doors.store.incidents(limit + UNTOLD)).await?;
+    found.retain(|incident| incident.detected_at.is_some());
+    found.truncate(limit as usize);
+    let routes = routes_of(&doors, &found).await?;
+    let incidents: Vec<IncidentShape<'_>> = found.iter().map(|incident| IncidentShape::of(incident, &routes)).collect();
+    Ok(answer::json(&json_list("incidents", &incidents)))
+}
+
+pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>) -> Answer {
+    let incident = told(&doors, &id).await?;
+    let routes = routes_of(&doors, std::slice::from_ref(&incident)).await?;
+    Ok(answer::json(&json_list("incidents", &[IncidentShape::whole(&incident, &routes)])))
+}
+
+pub(super) async fn deploys(State(doors): Shared, Query(which): Query<Which>) -> Answer {
+    let deploys = ledger(doors.store.deploys(which.limit()?)).await?;
+    Ok(answer::json(&json_list("deploys", &deploys)))
+}
+
+/// What a release pipeline posts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostedDeploy {
+    service: String,
+    version: String,
+    at: Option<Timestamp>,
+    /// Which routes go first.
+    #[serde(default)]
+    r#where: std::collections::BTreeMap<String, String>,
+}
+
+pub(super) async fn deploy(State(doors): Shared, headers: HeaderMap, body: Body) -> Answer {
+    let posted: PostedDeploy = guard::json_body(&headers, body).await?;
+    let now = (doors.now)();
+    let at = posted.at.unwrap_or(now);
+    if at > now.plus(AHEAD) {
+        return Err(Problem::wrong("`at` is more than an hour ahead"));
+    }
+    let deploy = Deploy { service: line("service", posted.service)?, version: line("version", posted.version)?, at };
+    let first = Selector::new(posted.r#where);
+    doors.order(|reply| Order::Deploy { deploy: deploy.clone(), first, reply }).await?;
+    let mut response = answer::json(&json_list("deploys", &[deploy]));
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// What a person says who closes an incident.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostedReason {
+    because: String,
+}
+
+pub(super) async fn resolve(State(doors): Shared, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+    let posted: PostedReason = guard::json_body(&headers, body).await?;
+    let because = line("because", posted.because)?;
+    let id = told(&doors, &id).await?.id;
+    doors.order(|reply| Order::Resolve { id: id.clone(), because, reply }).await?;
+    let incident = told(&doors, id.as_str()).await?;
+    let routes = routes_of(&doors, std::slice::from_ref(&incident)).await?;
+    Ok(answer::json(&json_list("incidents", &[IncidentShape::of(&incident, &routes)])))
+}
+
+pub(super) async fn reload(State(doors): Shared, headers: HeaderMap, body: Body) -> Answer {
+    // Nothing is read from it, so nothing large has a reason to be there.
+    guard::body(&headers, body, 1_024, Duration::from_secs(5)).await?;
+    doors.order(|reply| Order::Reload { reply }).await?;
+    Ok(answer::json(&json!({ "reloaded": true })).into_response())
+}
+
+/// A line that a person can read: not empty, not long, no control characters.
+fn line(name: &str, text: String) -> Result<String, Problem> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > LINE || text.chars().any(char::is_control) {
+        return Err(Problem::wrong(format!("`{name}` must be one line of 1 to {LINE} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// One incident, if it was told.
+pub(super) async fn told(doors: &Doors, id: &str) -> Result<Incident, Problem> {
+    let incident = ledger(doors.store.incident(&IncidentId::typed(id))).await?;
+    let incident = incident.filter(|incident| incident.detected_at.is_some() && incident.id.as_str() == id);
+    incident.ok_or_else(|| Problem::nothing("there is no such incident"))
+}
+
+/// Names of the routes that incidents hit. Those that are no longer watched are looked up in the
+/// ledger, a few at most.
+pub(super) async fn routes_of(doors: &Doors, incidents: &[Incident]) -> Result<HashMap<RouteId, Arc<Route>>, Problem> {
+    const LOOKED_UP: usize = 50;
+    let board = Arc::clone(&doors.board.borrow());
+    let mut routes = HashMap::new();
+    let mut gone = Vec::new();
+    for id in incidents.iter().flat_map(|incident| &incident.routes) {
+        match board.route(*id) {
+            Some(standing) => drop(routes.insert(*id, Arc::clone(&standing.route))),
+            None => gone.push(*id),
+        }
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    for id in gone.into_iter().take(LOOKED_UP) {
+        if let Some(record) = ledger(doors.store.runs(Some(id), 1)).await?.pop() {
+            routes.insert(id, record.run.route);
+        }
+    }
+    Ok(routes)
+}
+
+/// An object with one named list.
+fn json_list<'a, T: Serialize>(name: &'a str, list: &'a [T]) -> HashMap<&'a str, &'a [T]> {
+    HashMap::from([(name, list)])
+}
