@@ -9,6 +9,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 pub use json::document;
+pub(crate) use json::row;
 
 use crate::canary::{Cell, Sample, Tally, sample::COLUMNS};
 

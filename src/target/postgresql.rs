@@ -1,1 +1,150 @@
 //! A PostgreSQL table as a target.
+
+mod control;
+mod place;
+mod reading;
+mod session;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use place::{Outlet, Place, PlaceError, Tables};
+use session::Connections;
+
+use super::{Swept, Target, TargetError};
+use crate::{
+    canary::{Address, Mode, Run, Sighting, Timestamp, time::parse_duration},
+    config::{Opening, Problems, SecretSource},
+    http::Wire,
+};
+
+/// Every way of writing that the platform's PostgreSQL output knows.
+pub const MODES: &[Mode] = &Mode::ALL;
+
+/// Longest a statement may take: a canary's table is read in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The agent gives a look 20 s; connecting needs its share of them.
+const MOST_PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    url: Spanned<SecretSource>,
+    result_url: Option<Spanned<SecretSource>>,
+    table: Spanned<String>,
+    schema: Option<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
+}
+
+/// Opens `[target.NAME.postgresql]`.
+pub fn open(opening: &Opening<'_>) -> Result<Arc<dyn Target>, Problems> {
+    let keys: Keys = opening.section.decode()?;
+    let mut problems = Problems::new();
+    let mut note = |at: std::ops::Range<usize>, what: String, hint: Option<&str>| {
+        problems.push(opening.section.problem(at, what, hint.map(str::to_owned)));
+    };
+    let patience = match keys.timeout.as_ref().map(|written| (written.span(), parse_duration(written.get_ref()))) {
+        None => PATIENCE,
+        Some((_, Ok(patience))) if (Duration::from_millis(100)..=MOST_PATIENCE).contains(&patience) => patience,
+        Some((at, Ok(_))) => {
+            note(at, "`timeout` is out of bounds".to_owned(), Some("write 100ms to 15s"));
+            PATIENCE
+        }
+        Some((at, Err(error))) => {
+            note(at, format!("`timeout`: {error}"), Some("write \"5s\""));
+            PATIENCE
+        }
+    };
+    let schema = keys.schema.as_ref().map(|schema| schema.get_ref().as_str());
+    let tables = Tables::new(schema, keys.table.get_ref()).map_err(|error| {
+        let at = if error.is_of_schema() { keys.schema.as_ref().map(Spanned::span) } else { None };
+        note(at.unwrap_or_else(|| keys.table.span()), error.to_string(), None);
+    });
+    // A placeholder is no URL: nothing of it can be checked, and something must stand there.
+    let stand_in = || crate::canary::Secret::new("postgresql://landfall@127.0.0.1/landfall");
+    let mut read = |source: &Spanned<SecretSource>| match opening.secret(source) {
+        Ok(_) if opening.without_secrets => Ok(stand_in()),
+        Ok(secret) => Ok(secret),
+        Err(problem) => Err(problem),
+    };
+    let url = read(&keys.url);
+    let result_url = keys.result_url.as_ref().map(&mut read).transpose();
+    let place = match &url {
+        Ok(url) => Place::new(url, opening.wire)
+            .map_err(|error| note(keys.url.span(), format!("`url` {error}"), Some(place::SHAPE)))
+            .ok(),
+        Err(_) => None,
+    };
+    let outlet = match (&result_url, &url) {
+        (Ok(Some(result_url)), _) => Outlet::new(result_url).map_err(|error| {
+            let at = keys.result_url.as_ref().map_or_else(|| keys.url.span(), Spanned::span);
+            note(at, format!("`result_url` {error}"), Some(place::SHAPE));
+        }),
+        (Ok(None), Ok(url)) if place.is_some() => {
+            Outlet::new(url).map_err(|error| note(keys.url.span(), format!("`url` {error}"), Some(place::SHAPE)))
+        }
+        _ => Err(()),
+    };
+    problems.extend([url.err(), result_url.err()].into_iter().flatten());
+    match (place, outlet, tables) {
+        (Some(place), Ok(outlet), Ok(tables)) if problems.is_empty() => {
+            Ok(Arc::new(PostgreSql::new(place, outlet, tables, patience)))
+        }
+        _ => Err(problems),
+    }
+}
+
+/// A table, and the tables beside it that modes other than append and controls write to.
+#[derive(Debug)]
+pub struct PostgreSql {
+    connections: Connections,
+    outlet: Outlet,
+    tables: Tables,
+}
+
+impl PostgreSql {
+    /// A target that the agent reads at `place`, and platforms write to through `outlet`.
+    pub fn new(place: Place, outlet: Outlet, tables: Tables, patience: Duration) -> Self {
+        Self { connections: Connections::new(place, patience), outlet, tables }
+    }
+
+    /// Like [`new`](Self::new), from URLs.
+    pub fn at(url: &str, result_url: &str, table: &str, patience: Duration) -> Result<Self, PlaceError> {
+        let secret = |text: &str| crate::canary::Secret::new(text);
+        let place = Place::new(&secret(url), &Wire::default())?;
+        Ok(Self::new(place, Outlet::new(&secret(result_url))?, Tables::new(None, table)?, patience))
+    }
+}
+
+#[async_trait]
+impl Target for PostgreSql {
+    fn address(&self, run: &Run) -> Address {
+        self.outlet.address(&self.tables, run)
+    }
+
+    async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reading = reading::Reading { tables: &self.tables, runs };
+        for _ in 0..2 {
+            if let Some(sightings) = self.connections.run(&reading).await? {
+                return Ok(sightings);
+            }
+            // A table went away between being found and being read; what is there now?
+        }
+        Err(TargetError::Unreachable { detail: "tables come and go while they are read".to_owned() })
+    }
+
+    async fn control(&self) -> Result<(), TargetError> {
+        self.connections.run(&control::Proof { tables: &self.tables }).await
+    }
+
+    async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {
+        sweep::sweep(&self.connections, &self.tables, older_than).await
+    }
+}

@@ -56,6 +56,11 @@ pub fn document(bytes: &[u8], most: usize) -> Decoded {
     decoded
 }
 
+/// Reads one JSON object or array as a row.
+pub(crate) fn row(text: &str) -> Option<Vec<Cell>> {
+    read(text, Row(&Columns::by_position())).ok()
+}
+
 fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> serde_json::Result<S::Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut reader)?;
