@@ -4,6 +4,8 @@ mod config;
 mod fixtures;
 mod house;
 mod sandbox_http;
+#[cfg(feature = "sandbox")]
+mod scenarios;
 mod store;
 mod targets;
 mod treasure_data;

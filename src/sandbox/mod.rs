@@ -9,8 +9,8 @@ pub mod engine;
 pub mod fault;
 pub mod http;
 pub mod place;
+pub mod scenario;
 pub mod sql;
-// pub mod scenario;
 mod tree;
 pub mod world;
 
@@ -18,5 +18,5 @@ pub use direct::Direct;
 pub use engine::{Answer, Delivery, Ending, Engine, Life, Output, Ticket, Work, Written};
 pub use fault::{Fault, FaultId, FaultKind};
 pub use place::Place;
-
+pub use scenario::Scenario;
 pub use world::{Guesses, Spread, World, WorldCanary, WorldPlatform};

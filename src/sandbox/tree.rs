@@ -218,7 +218,7 @@ impl<'a> Keys<'a> {
         self.as_text(key, node)
     }
 
-    pub(super) fn as_text(&mut self, key: &str, node: &'a Node) -> Option<&'a str> {
+    pub(super) fn as_text<'n>(&mut self, key: &str, node: &'n Node) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             _ => self.mismatch(key, node, "text", None),
@@ -317,14 +317,14 @@ impl<'a> Keys<'a> {
 /// `did you mean …?`, or all there is to choose from.
 pub(super) fn nearest<'k>(found: &str, known: impl Iterator<Item = &'k str>) -> String {
     let known: Vec<&str> = known.collect();
+    let off = |word: &str| strsim::damerau_levenshtein(found, word);
     // A third of the letters may be wrong, and one always: more is another word.
-    let close = known
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(found, word), *word))
-        .filter(|(off, word)| *off <= (word.len() / 3).max(1))
-        .min();
-    match close {
-        Some((_, word)) if found.len() <= 64 => format!("did you mean `{word}`?"),
+    let is_close = |word: &&str| found.len() <= 64 && off(word) <= (word.len() / 3).max(1);
+    let nearest = known.iter().copied().filter(is_close).map(off).min();
+    let close: Vec<&str> = known.iter().copied().filter(|word| Some(off(word)) == nearest).collect();
+    match (&close[..], &known[..]) {
+        ([word], _) => format!("did you mean `{word}`?"),
+        (_, [only]) => format!("it can only be `{only}`"),
         _ => format!("one of {}", known.join(", ")),
     }
 }
