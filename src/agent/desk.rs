@@ -51,6 +51,8 @@ pub enum Told {
     Close(IncidentId, String, oneshot::Sender<bool>),
     /// Other routes from now on.
     Watch(Vec<Arc<Route>>),
+    /// Nobody has anything more to tell.
+    Stop,
 }
 
 /// Who wants to hear what happens, as it happens: the demo's story, replay's record, the log.
@@ -136,10 +138,11 @@ impl Desk {
             tokio::select! {
                 biased;
                 n = told.recv_many(&mut messages, BATCH) => {
-                    if n == 0 {
+                    let stops = n == 0 || messages.iter().any(|message| matches!(message, Told::Stop));
+                    self.take(messages.drain(..)).await;
+                    if stops {
                         break;
                     }
-                    self.take(messages.drain(..)).await;
                 }
                 () = tokio::time::sleep(TICK), if waiting || self.board_is_stale() => {
                     self.take(std::iter::empty()).await;
@@ -205,6 +208,7 @@ impl Desk {
                 }
                 Input::Close { incident, because }
             }
+            Told::Stop => return,
             Told::Watch(routes) => {
                 let changes = self.detector.watch(&routes, now);
                 self.board.watch(&routes);

@@ -49,6 +49,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(900);
 const ROWS_STAY: Duration = Duration::from_secs(24 * 3600);
 /// Gaps in watching that are older concern no run that is still open.
 const GAPS_STAY: Duration = Duration::from_secs(24 * 3600);
+/// The desk writes what it was told within this when the agent stops.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// Messages on their way to the desk: beyond it flights wait.
 const TO_DESK: usize = 4096;
 
@@ -79,8 +81,8 @@ pub struct Agent {
     base: Base,
     craft: RwLock<Arc<Craft>>,
     after: After,
-    scheduler: JoinHandle<()>,
-    desk: JoinHandle<()>,
+    scheduler: std::sync::Mutex<Option<JoinHandle<()>>>,
+    desk: std::sync::Mutex<Option<JoinHandle<()>>>,
     others: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -167,8 +169,8 @@ impl Agent {
             round,
             craft: RwLock::new(Arc::clone(&craft)),
             after: after.clone(),
-            scheduler: tokio::spawn(scheduler.run(scheduler_wants)),
-            desk: tokio::spawn(desk.run(desk_told)),
+            scheduler: std::sync::Mutex::new(Some(tokio::spawn(scheduler.run(scheduler_wants)))),
+            desk: std::sync::Mutex::new(Some(tokio::spawn(desk.run(desk_told)))),
             others: std::sync::Mutex::new(vec![tokio::spawn(after::watch_on(Arc::clone(&craft), arrivals))]),
             base,
         };
@@ -221,17 +223,29 @@ impl Agent {
         self.keep_house(&craft);
     }
 
+    /// Notes that another plan was refused.
+    pub fn reload_refused(&self) {
+        if let Some(metrics) = &self.base.metrics {
+            metrics.reloaded(None);
+        }
+    }
+
     /// Stops in order: no new runs, flights broken off where they are (they are resumed at the next
     /// start), then the desk writes what it was told.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
+        let take = |task: &std::sync::Mutex<Option<JoinHandle<()>>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = self.wants.send(Want::Stop).await;
-        let _ = self.scheduler.await;
-        for task in self.others.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            task.abort();
-            let _ = task;
+        if let Some(scheduler) = take(&self.scheduler) {
+            let _ = scheduler.await;
         }
-        drop((self.told, self.base, self.craft, self.after, self.wants));
-        if tokio::time::timeout(Duration::from_secs(20), self.desk).await.is_err() {
+        let others: Vec<_> = self.others.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        for task in others {
+            task.abort();
+        }
+        let _ = self.told.send(Told::Stop).await;
+        if let Some(desk) = take(&self.desk)
+            && tokio::time::timeout(STOPS_WITHIN, desk).await.is_err()
+        {
             error!("the desk did not finish in time; what it was told is resumed at the next start");
         }
     }

@@ -21,8 +21,8 @@ use crate::{
 const CALL: Duration = Duration::from_secs(20);
 /// Status is asked this often at first, then ever less, in proportion to how long the job runs.
 const POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// A tenth of the run's age between two looks at the platform: late by no more than a tenth.
-const POLL_SHARE: u32 = 10;
+/// An eighth of the run's age between two looks at the platform: late by no more than an eighth.
+const POLL_SHARE: u32 = 8;
 /// Back-off between refused or unanswered calls.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// Looks at the target after the platform's last word, until landing is overdue.
@@ -64,6 +64,8 @@ impl Flight {
     ) -> Option<Self> {
         let pad = Arc::clone(craft.pads.get(&run.route.platform)?);
         let (target, sight) = craft.targets.get(&run.route.target)?.clone();
+        // Asking for the address tells an intake that rows of this run may come.
+        let _ = target.address(&run);
         Some(Self {
             craft: Arc::clone(craft),
             after: after.clone(),
@@ -90,16 +92,21 @@ impl Flight {
             self.find_again().await;
         }
         let mut poll_at = self.craft.clock.now();
+        // A run whose deadline passed while nobody watched is asked once all the same.
+        let mut owed = resumed;
         let mut sight_at: Option<Timestamp> = None;
         let mut overdue_seen = false;
         loop {
             let spoke = self.evidence.claim.is_last_word();
-            if !spoke && self.craft.clock.now() >= poll_at && self.craft.clock.now() < self.deadline() {
+            let now = self.craft.clock.now();
+            if !spoke && now >= poll_at && (now < self.deadline() || owed) {
+                owed = false;
                 let pause = self.ask_platform().await;
-                poll_at = self.craft.clock.now().plus(pause);
+                let now = self.craft.clock.now();
+                poll_at = now.plus(pause);
                 if self.evidence.claim.is_last_word() {
                     self.keep().await;
-                    sight_at = Some(self.craft.clock.now());
+                    sight_at = Some(now);
                 }
             }
             let usual = self.craft.usual(self.run.route.id);

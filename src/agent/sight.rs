@@ -12,8 +12,6 @@ use crate::{
 
 /// Longest wait for a read or a control: a target that takes longer cannot be seen.
 const CALL: Duration = Duration::from_secs(20);
-/// Runs that ask within this are answered by one read.
-const GATHER: Duration = Duration::from_millis(5);
 /// Most runs in one read, so that one answer stays small.
 const MOST: usize = 500;
 /// A control may serve another run if it began after that run's claim and is not older than this.
@@ -64,7 +62,7 @@ impl Sight {
 async fn read(target: Arc<dyn Target>, clock: Clock, mut asked: mpsc::Receiver<Question>) {
     let mut last: Option<Control> = None;
     while let Some(first) = asked.recv().await {
-        tokio::time::sleep(GATHER).await;
+        // Whoever asks while a read is under way shares the next one.
         let (mut looks, mut controls) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(question) = next {

@@ -638,6 +638,10 @@ impl Detector {
             }
             changes.push(Change::Moved(case.incident.id.clone()));
         }
+        self.end(at, now, changes);
+    }
+
+    fn end(&mut self, at: usize, now: Timestamp, changes: &mut Vec<Change>) {
         if self.cases[at].is_over(&self.trails, now) {
             let case = &mut self.cases[at];
             resolve(case, now, format!("{} greens on every hit route", super::case::GREENS_TO_RESOLVE), changes);

@@ -21,6 +21,11 @@ use crate::{
 /// HTTP output can only add.
 pub const MODES: &[Mode] = &[Mode::Append];
 
+/// Lost rows are looked for until three deadlines have passed; rows of runs that nobody looks for
+/// any more are not taken.
+const WATCHED_DEADLINES: u32 = 3;
+/// Submits may be accepted some time after they were due.
+const WATCHED_LONGER: Duration = Duration::from_secs(600);
 /// Longest wait for the agent's own listener.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -134,6 +139,9 @@ impl Drop for Expected<'_> {
 #[async_trait]
 impl Target for Webhook {
     fn address(&self, run: &Run) -> Address {
+        // Whoever asks for the address is about to submit, or to go on with, this run.
+        let until = run.terms.due.plus(run.terms.deadline * WATCHED_DEADLINES + WATCHED_LONGER);
+        self.intake.expect(&self.name, run.marker, run.terms.due, until);
         let (scheme, place) = match &self.outside {
             Some(url) => {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -167,7 +175,7 @@ impl Target for Webhook {
             self.intake.password(&self.name).ok_or_else(|| unreachable("the intake knows no such target"))?;
         // Minted at the epoch: older than any run, and never one.
         let marker = Marker::mint(Timestamp::EPOCH, fastrand::u128(..));
-        self.intake.expect(&self.name, marker);
+        self.intake.expect(&self.name, marker, Timestamp::EPOCH, Timestamp::from_micros(i64::MAX));
         let _expected = Expected(self, marker);
         let answer = self
             .client

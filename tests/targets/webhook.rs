@@ -72,8 +72,8 @@ async fn send(intake: &Intake, run: &landfall::canary::Run, body: &[u8], at: Tim
 async fn rows_that_are_delivered_have_landed_when_they_came() {
     let (intake, webhook, _) = intake();
     let (one, other) = (run(Mode::Append), run(Mode::Append));
-    intake.expect(&name(), one.marker);
-    intake.expect(&name(), other.marker);
+    intake.expect(&name(), one.marker, one.terms.due, Timestamp::from_micros(i64::MAX));
+    intake.expect(&name(), other.marker, other.terms.due, Timestamp::from_micros(i64::MAX));
     send(&intake, &one, &document(&values(&one)), NOON).await.unwrap();
     let seen = webhook.look(&[other, one]).await.unwrap();
     assert!(seen[0].rows.nothing() && seen[0].landed_at.is_none());
@@ -85,7 +85,7 @@ async fn rows_that_are_delivered_have_landed_when_they_came() {
 async fn rows_in_two_deliveries_have_landed_with_the_second_and_a_third_is_copies() {
     let (intake, webhook, _) = intake();
     let run = run(Mode::Append);
-    intake.expect(&name(), run.marker);
+    intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
     let rows = values(&run);
     send(&intake, &run, &document(&rows[..12]), Timestamp::from_secs(1)).await.unwrap();
     assert_eq!(webhook.look(std::slice::from_ref(&run)).await.unwrap()[0].rows.missing, 8);
@@ -99,7 +99,7 @@ async fn rows_in_two_deliveries_have_landed_with_the_second_and_a_third_is_copie
 async fn a_body_that_is_no_rows_is_evidence_of_corruption_and_not_an_error() {
     let (intake, webhook, _) = intake();
     let run = run(Mode::Append);
-    intake.expect(&name(), run.marker);
+    intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
     send(&intake, &run, b"<html>proxy error</html>", NOON).await.unwrap();
     let rows = webhook.look(&[run]).await.unwrap().remove(0).rows;
     assert_eq!((rows.missing, rows.changed), (0, 20));
@@ -115,7 +115,7 @@ async fn only_what_a_run_waits_for_is_taken() {
         async move { intake.receive(target, login, &marker, body, NOON).await }
     };
     assert_eq!(receive("t", RIGHT, &marker).await, Err(Rejected::NotPending), "before it is expected");
-    intake.expect(&name(), run.marker);
+    intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
     assert_eq!(receive("other", RIGHT, &marker).await, Err(Rejected::UnknownTarget));
     assert_eq!(receive("../t", RIGHT, &marker).await, Err(Rejected::UnknownTarget));
     for login in [
@@ -141,7 +141,7 @@ async fn only_what_a_run_waits_for_is_taken() {
 async fn deliveries_of_a_run_are_bounded_in_size_and_number() {
     let (intake, _, shelf) = intake();
     let run = run(Mode::Append);
-    intake.expect(&name(), run.marker);
+    intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
     let large = vec![b' '; landfall::target::webhook::intake::LARGEST + 1];
     assert_eq!(send(&intake, &run, &large, NOON).await, Err(Rejected::TooLarge));
     for _ in 0..20 {
@@ -155,7 +155,7 @@ async fn deliveries_of_a_run_are_bounded_in_size_and_number() {
 async fn what_is_not_stored_is_not_taken_and_may_come_again() {
     let (intake, webhook, shelf) = intake();
     let run = run(Mode::Append);
-    intake.expect(&name(), run.marker);
+    intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
     *shelf.full.lock().unwrap() = true;
     for _ in 0..30 {
         assert_eq!(send(&intake, &run, b"{}", NOON).await, Err(Rejected::NotStored));
@@ -210,7 +210,7 @@ async fn a_sweep_removes_what_came_before_a_time() {
     let (intake, webhook, _) = intake();
     let (old, new) = (run_at(Mode::Append, Timestamp::from_secs(10)), run(Mode::Append));
     for (run, at) in [(&old, Timestamp::from_secs(10)), (&new, NOON)] {
-        intake.expect(&name(), run.marker);
+        intake.expect(&name(), run.marker, run.terms.due, Timestamp::from_micros(i64::MAX));
         send(&intake, run, &document(&values(run)), at).await.unwrap();
     }
     assert_eq!(webhook.sweep(NOON).await.unwrap().removed, 1);

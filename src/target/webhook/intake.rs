@@ -18,6 +18,8 @@ pub const LARGEST: usize = 16 * 1024 * 1024;
 const MOST: u32 = 20;
 /// Bytes kept of one run.
 const ROOM: usize = 2 * LARGEST;
+/// Fewer pending runs than this are never looked through.
+const TIDY_AT: usize = 256;
 /// The user that platforms deliver as.
 pub(super) const USER: &str = "landfall";
 /// Where the agent listens if nobody said.
@@ -87,11 +89,14 @@ impl Rejected {
 struct Door {
     password: Secret,
     pending: HashMap<Marker, Share>,
+    /// With so many runs pending, those that nobody waits for any more are dropped.
+    tidy_at: usize,
 }
 
 /// What a run has had of its share.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Share {
+    until: Timestamp,
     deliveries: u32,
     bytes: usize,
 }
@@ -112,7 +117,7 @@ impl Intake {
 
     /// Lets a target in, with a password of its own. A target that is known keeps what it has.
     pub fn admit(&self, target: &TargetName) {
-        let door = || Door { password: new_password(), pending: HashMap::new() };
+        let door = || Door { password: new_password(), pending: HashMap::new(), tidy_at: TIDY_AT };
         self.doors().entry(target.clone()).or_insert_with(door);
     }
 
@@ -154,10 +159,16 @@ impl Intake {
         self.listening().unwrap_or(USUAL)
     }
 
-    /// A run waits for rows: from now on its deliveries are taken.
-    pub fn expect(&self, target: &TargetName, run: Marker) {
+    /// A run waits for rows: its deliveries are taken from now on until `until`, or until it is
+    /// forgotten.
+    pub fn expect(&self, target: &TargetName, run: Marker, now: Timestamp, until: Timestamp) {
         if let Some(door) = self.doors().get_mut(target) {
-            door.pending.entry(run).or_default();
+            let pending = &mut door.pending;
+            if pending.len() >= door.tidy_at {
+                pending.retain(|_, share| share.until >= now);
+                door.tidy_at = TIDY_AT.max(2 * pending.len());
+            }
+            pending.entry(run).or_insert(Share { until, deliveries: 0, bytes: 0 });
         }
     }
 
