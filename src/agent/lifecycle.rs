@@ -233,7 +233,9 @@ impl Agent {
     /// Stops in order: no new runs, flights broken off where they are (they are resumed at the next
     /// start), then the desk writes what it was told.
     pub async fn stop(&self) {
-        let take = |task: &std::sync::Mutex<Option<JoinHandle<()>>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |task: &std::sync::Mutex<Option<JoinHandle<()>>>| {
+            task.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
         let _ = self.wants.send(Want::Stop).await;
         if let Some(scheduler) = take(&self.scheduler) {
             let _ = scheduler.await;

@@ -7,9 +7,11 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 pub mod exit;
 pub mod kinds;
+pub mod landings;
 pub mod remote;
 #[cfg(feature = "sandbox")]
 pub mod replay;
+pub mod run;
 
 /// Proves that query results land: sends canary queries with Result Output, reads the targets
 /// itself, and says what broke, since when, after which deploy.
@@ -48,6 +50,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
     Deploy(remote::DeployArgs),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
     let answer = match cli.command {
         #[cfg(feature = "sandbox")]
         Command::Replay(args) => replay::replay(&args),
+        Command::Run(args) => block_on(run::run(args)),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
         Command::Status(args) => block_on(remote::status(args)),

@@ -420,7 +420,8 @@ impl Detector {
             .filter(|(at, _)| suspect.places.has(*at))
             .map(|(_, trail)| trail.runs_in(TOGETHER, until) * trail.rate(family))
             .sum();
-        chance::is_surprising(suspect.inside.red, expected, TOGETHER)
+        let enough = if family == Family::Grey { BLIND_IN_A_ROW as u32 } else { 2 };
+        suspect.inside.red >= enough && chance::is_surprising(suspect.inside.red, expected, TOGETHER)
     }
 
     /// When the first of these runs was hit.

@@ -137,6 +137,7 @@ fn plan(world: &World, direct: &Direct) -> OpenPlan {
                 driver: Arc::new(direct.target(target)) as Arc<dyn Target>,
             })
             .collect(),
+        notifiers: Vec::new(),
         canaries: vec![CanaryPlan {
             name: canary.name.clone(),
             schedule: Schedule::Every(canary.every),

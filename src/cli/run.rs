@@ -1,0 +1,244 @@
+//! `landfall run`: the daemon.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    exit::{UNSURE, USAGE, YES},
+    kinds, landings,
+};
+use crate::{
+    agent::{
+        Agent, Clock, Dice, Hearer,
+        lifecycle::{OpenPlan, Parts},
+    },
+    config::{self, Options, Problems},
+    metrics::{BuildInfo, Metrics},
+    store::{Store, sqlite::Sqlite},
+    target::webhook::Intake,
+    web::{self, Declined, Doors, Hosts, Order},
+};
+
+/// Watches: the daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The config.
+    #[arg(short, long, default_value = "landfall.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// `landfall run`.
+pub async fn run(args: Args) -> Result<u8> {
+    let intake = Intake::new();
+    let plan = match read(&args.config, &intake) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            eprintln!("{}", text(&problems));
+            return Ok(USAGE);
+        }
+    };
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        ended().await;
+        stop.send_replace(true);
+    });
+    let daemon = match Daemon::start(plan, intake, Arc::new(crate::agent::desk::Log), Some(args.config)).await {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            error!("cannot start: {error:#}");
+            return Ok(if error.is::<crate::store::StoreError>() { UNSURE } else { USAGE });
+        }
+    };
+    info!("watching; pages and metrics on http://{}", daemon.address);
+    daemon.serve(stopping).await;
+    Ok(YES)
+}
+
+/// SIGINT or SIGTERM.
+pub async fn ended() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("signals cannot be heard; stop with SIGKILL, nothing is lost by it");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn read(config: &Path, intake: &Arc<Intake>) -> Result<OpenPlan, Problems> {
+    let options = Options { without_secrets: false, now: Clock::System.now() };
+    config::load(config, &kinds::kinds(intake), options)
+}
+
+fn text(problems: &Problems) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A daemon that is up.
+pub struct Daemon {
+    /// Where pages and metrics are.
+    pub address: SocketAddr,
+    agent: Arc<Agent>,
+    listener: TcpListener,
+    intake_listener: Option<TcpListener>,
+    doors: Doors,
+    landing: Arc<landings::Landing>,
+    orders: mpsc::Receiver<Order>,
+    intake: Arc<Intake>,
+    config: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Opens listeners and ledger, and starts the agent. `config` is read again on a reload.
+    pub async fn start(
+        plan: OpenPlan,
+        intake: Arc<Intake>,
+        hearer: Arc<dyn Hearer>,
+        config: Option<PathBuf>,
+    ) -> Result<Self> {
+        let listen = |address: SocketAddr| async move {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        };
+        let listener = listen(plan.agent.listen).await?;
+        let address = listener.local_addr()?;
+        let intake_listener = match plan.agent.intake {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let clock = Clock::System;
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&plan.agent.store, clock.now())?);
+        landings::open(&intake, &store).await?;
+        intake.listens_at(match &intake_listener {
+            Some(listener) => listener.local_addr()?,
+            None => address,
+        });
+        let build = BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), revision: String::new() };
+        let metrics = Arc::new(Metrics::new(&build));
+        metrics.store(true);
+        metrics.reloaded(Some(clock.now()));
+        let (token, name) = (plan.agent.token.clone(), plan.agent.name.clone());
+        let parts = Parts {
+            plan,
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            dice: Dice::new(),
+            metrics: Some(Arc::clone(&metrics)),
+            hearer,
+            is_daemon: true,
+        };
+        let agent = Arc::new(Agent::start(parts).await?);
+        let (orders, ordered) = mpsc::channel(64);
+        let scheduled = Arc::clone(&agent);
+        let now = clock.clone();
+        let doors = Doors {
+            store,
+            metrics,
+            board: agent.board(),
+            orders,
+            token,
+            hosts: Hosts::new(address.ip(), [name.clone()]),
+            agent: name,
+            now: Arc::new(move || now.now()),
+            scheduled_at: Arc::new(move || scheduled.round()),
+        };
+        let landing = landings::Landing::new(Arc::clone(&intake), clock);
+        Ok(Self { address, agent, listener, intake_listener, doors, landing, orders: ordered, intake, config })
+    }
+
+    /// The agent, for those in the same process.
+    pub fn agent(&self) -> Arc<Agent> {
+        Arc::clone(&self.agent)
+    }
+
+    /// Serves until told to stop, then stops in order: no more orders, the agent, the doors.
+    pub async fn serve(self, stopping: watch::Receiver<bool>) {
+        let Self { agent, listener, intake_listener, doors, landing, mut orders, intake, config, .. } = self;
+        let asked = |mut stopping: watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        let landings = web::intake_router(landing);
+        let router = web::router(doors);
+        // The doors close last: what is delivered while the agent stops is still stored.
+        let (close, closing) = watch::channel(false);
+        let mut served = Vec::new();
+        match intake_listener {
+            Some(own) => {
+                served.push(tokio::spawn(web::serve(own, landings, asked(closing.clone()))));
+                served.push(tokio::spawn(web::serve(listener, router, asked(closing))));
+            }
+            None => served.push(tokio::spawn(web::serve(listener, router.merge(landings), asked(closing)))),
+        }
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut stop = std::pin::pin!(asked(stopping));
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(()) = async { hangup.as_mut()?.recv().await }, if hangup.is_some() => {
+                    let _ = reload(&agent, &intake, config.as_deref()).await;
+                }
+                order = orders.recv() => match order {
+                    Some(order) => carry_out(&agent, &intake, config.as_deref(), order).await,
+                    None => break,
+                },
+            }
+        }
+        info!("stopping");
+        drop(orders);
+        agent.stop().await;
+        close.send_replace(true);
+        for door in served {
+            let _ = door.await;
+        }
+    }
+}
+
+async fn carry_out(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>, order: Order) {
+    // Whoever asked may have gone; the order is carried out all the same.
+    match order {
+        Order::Deploy { deploy, first, reply } => {
+            let stored = agent.deploy(deploy, first).await;
+            let _ = reply.send(if stored {
+                Ok(())
+            } else {
+                Err(Declined::Unavailable("the agent is stopping".to_owned()))
+            });
+        }
+        Order::Resolve { id, because, reply } => {
+            let closed = agent.close(id, because).await;
+            let _ = reply.send(if closed { Ok(()) } else { Err(Declined::NotFound) });
+        }
+        Order::Reload { reply } => {
+            let _ = reply.send(reload(agent, intake, config).await);
+        }
+    }
+}
+
+/// Reads the config again. One that is bad keeps the old one, and says so.
+async fn reload(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>) -> Result<(), Declined> {
+    let Some(config) = config else { return Err(Declined::Invalid("this agent has no config file".to_owned())) };
+    match read(config, intake) {
+        Ok(plan) => {
+            agent.reload(&plan).await;
+            info!(routes = plan.routes.len(), "config was read again");
+            Ok(())
+        }
+        Err(problems) => {
+            agent.reload_refused();
+            let text = text(&problems);
+            error!("config was not taken, the old one stays:\n{text}");
+            Err(Declined::Invalid(text))
+        }
+    }
+}
