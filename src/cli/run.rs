@@ -94,7 +94,7 @@ pub struct Daemon {
     listener: TcpListener,
     intake_listener: Option<TcpListener>,
     doors: Doors,
-    landing: Arc<landings::Landing>,
+    now: Arc<dyn Fn() -> crate::canary::Timestamp + Send + Sync>,
     orders: mpsc::Receiver<Order>,
     intake: Arc<Intake>,
     config: Option<PathBuf>,
@@ -118,8 +118,9 @@ impl Daemon {
             None => None,
         };
         let clock = Clock::System;
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&plan.agent.store, clock.now())?);
-        landings::open(&intake, &store).await?;
+        let ledger = plan.agent.store.clone();
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&ledger, clock.now())?);
+        landings::open(&intake, &store, &ledger)?;
         intake.listens_at(match &intake_listener {
             Some(listener) => listener.local_addr()?,
             None => address,
@@ -141,7 +142,7 @@ impl Daemon {
         let agent = Arc::new(Agent::start(parts).await?);
         let (orders, ordered) = mpsc::channel(64);
         let scheduled = Arc::clone(&agent);
-        let now = clock.clone();
+        let now: Arc<dyn Fn() -> crate::canary::Timestamp + Send + Sync> = Arc::new(move || clock.now());
         let doors = Doors {
             store,
             metrics,
@@ -150,11 +151,10 @@ impl Daemon {
             token,
             hosts: Hosts::new(address.ip(), [name.clone()]),
             agent: name,
-            now: Arc::new(move || now.now()),
+            now: Arc::clone(&now),
             scheduled_at: Arc::new(move || scheduled.round()),
         };
-        let landing = landings::Landing::new(Arc::clone(&intake), clock);
-        Ok(Self { address, agent, listener, intake_listener, doors, landing, orders: ordered, intake, config })
+        Ok(Self { address, agent, listener, intake_listener, doors, now, orders: ordered, intake, config })
     }
 
     /// The agent, for those in the same process.
@@ -164,11 +164,11 @@ impl Daemon {
 
     /// Serves until told to stop, then stops in order: no more orders, the agent, the doors.
     pub async fn serve(self, stopping: watch::Receiver<bool>) {
-        let Self { agent, listener, intake_listener, doors, landing, mut orders, intake, config, .. } = self;
+        let Self { agent, listener, intake_listener, doors, now, mut orders, intake, config, .. } = self;
         let asked = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let landings = web::intake_router(landing);
+        let landings = web::intake_router(Arc::clone(&intake), now);
         let router = web::router(doors);
         // The doors close last: what is delivered while the agent stops is still stored.
         let (close, closing) = watch::channel(false);
@@ -230,6 +230,10 @@ async fn reload(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>) -> R
     let Some(config) = config else { return Err(Declined::Invalid("this agent has no config file".to_owned())) };
     match read(config, intake) {
         Ok(plan) => {
+            if let Err(error) = landings::admit(intake, &plan.agent.store) {
+                agent.reload_refused();
+                return Err(Declined::Invalid(format!("{error:#}")));
+            }
             agent.reload(&plan).await;
             info!(routes = plan.routes.len(), "config was read again");
             Ok(())
