@@ -540,7 +540,7 @@ async fn porch() -> (SocketAddr, Arc<Memory>, Arc<Intake>, TargetName, Marker, o
     let (store, intake, web) = (Arc::new(Memory::new()), Intake::new(), TargetName::new("web").unwrap());
     let marker = run(&route("hadoop1", "v5")).marker;
     intake.admit(&web);
-    intake.expect(&web, marker);
+    intake.expect(&web, marker, Timestamp::EPOCH, Timestamp::from_micros(i64::MAX));
     intake.stored_in(Arc::new(Kept(store.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
