@@ -1,5 +1,7 @@
 //! The agent's doors, over real sockets: what they answer, and what they refuse.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},

@@ -1,7 +1,7 @@
 //! The ledger in memory, for replay: nothing outlives the process, and nothing waits.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -135,9 +135,8 @@ impl Book {
 impl Store for Memory {
     async fn begin(&self, run: &Run) -> Result<(), StoreError> {
         let mut book = self.book();
-        if !book.runs.contains_key(&run.marker) {
-            let record = RunRecord { run: run.clone(), handle: None, evidence: Evidence::default(), verdict: None };
-            book.runs.insert(run.marker, record);
+        if let Entry::Vacant(place) = book.runs.entry(run.marker) {
+            place.insert(RunRecord { run: run.clone(), handle: None, evidence: Evidence::default(), verdict: None });
             book.pending.insert(run.marker);
             book.started += 1;
         }
