@@ -7,10 +7,11 @@ use landfall::{
         Address, CanaryName, Labels, Marker, Mode, Phase, PlatformName, Route, Run, Sample, Secret, TargetName, Terms,
         Timestamp, Why,
     },
+    config::{self, Kind, Kinds, NoNotifier, Options},
     http::Wire,
     platform::{
         Handle, Job, Platform, PlatformError, Progress,
-        treasure_data::{Account, Engine, TreasureData},
+        treasure_data::{self, Account, Engine, TreasureData},
     },
 };
 use serde_json::{Value as Json, json};
@@ -117,6 +118,53 @@ async fn a_submit_carries_the_query_the_address_and_the_marker_as_key() {
     let query = heard.field("query").expect("a query");
     assert!(query.contains(&format!("'{}' AS marker", run().marker)) && query.contains("WHERE n < 20"), "{query}");
     assert_eq!(heard.field("priority"), None, "what is not set is left to the account");
+}
+
+#[tokio::test]
+async fn what_the_config_says_of_jobs_is_sent_with_each() {
+    let stand_in = StandIn::start().await;
+    stand_in.says("POST /v3/job/issue/presto/mon_db", [ok(json!({"job_id": "123"}))]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("td.key"), format!("{KEY}\n")).expect("written");
+    let config = format!(
+        r#"
+[platform.presto.treasure-data]
+endpoint = "{}"
+api_key = {{ file = "td.key" }}
+database = "mon_db"
+engine = "presto"
+priority = -1
+pool = "canaries"
+engine_version = "experimental"
+seed_table = "my_seed"
+timeout = "5s"
+
+[target.web.nothing]
+
+[canary.result-output]
+platforms = ["presto"]
+targets = ["web"]
+modes = ["append"]
+every = "1m"
+"#,
+        stand_in.url
+    );
+    let path = folder.path().join("landfall.toml");
+    std::fs::write(&path, config).expect("written");
+    let kinds: Kinds<'_, Arc<dyn Platform>, (), NoNotifier> = Kinds {
+        platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
+        targets: vec![Kind::new("nothing", &[], |_| Ok(()))],
+        notifiers: vec![],
+    };
+    let options = Options { without_secrets: false, now: Timestamp::EPOCH };
+    let plan = config::load(&path, &kinds, options).unwrap_or_else(|problems| panic!("{problems:?}"));
+    plan.platforms[0].driver.submit(&job()).await.expect("accepted");
+    let heard = &stand_in.heard()[0];
+    assert_eq!(heard.headers["authorization"], format!("TD1 {KEY}"));
+    for (name, value) in [("priority", "-1"), ("pool_name", "canaries"), ("engine_version", "experimental")] {
+        assert_eq!(heard.field(name).as_deref(), Some(value), "{name}");
+    }
+    assert!(heard.field("query").is_some_and(|query| query.contains(" FROM my_seed_20_")));
 }
 
 #[tokio::test]

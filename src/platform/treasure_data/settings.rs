@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    canary::{Secret, time::parse_duration},
-    config::{Opening, Problems, SecretSource},
+    canary::Secret,
+    config::{Length, Opening, Problems, SecretSource, nearest},
 };
 
 /// Longest wait for one answer, unless the config says otherwise: job/show answers in well under a
@@ -30,7 +30,7 @@ struct Table {
     pool: Option<Spanned<String>>,
     engine_version: Option<Spanned<String>>,
     seed_table: Option<Spanned<String>>,
-    timeout: Option<Spanned<String>>,
+    timeout: Option<Spanned<Length>>,
 }
 
 /// Which engine runs the queries: the job type.
@@ -124,9 +124,9 @@ impl Account {
         let engine_version = table
             .engine_version
             .as_ref()
-            .and_then(|text| checks.keep(text, |text| checked_word("engine version", text)));
+            .and_then(|text| checks.keep(text, |text| checked_word("engine_version", text)));
         let seed_table = table.seed_table.as_ref().and_then(|name| checks.keep(name, |name| checked_seed_table(name)));
-        let timeout = table.timeout.as_ref().and_then(|text| checks.keep(text, |text| checked_timeout(text)));
+        let timeout = table.timeout.as_ref().and_then(|length| checks.keep(length, |length| checked_timeout(*length)));
         match (endpoint, key, database, engine) {
             (Some(endpoint), Some((api_key, authorization)), Some(database), Some(engine))
                 if checks.problems.is_empty() =>
@@ -174,36 +174,45 @@ impl Checks<'_> {
 fn checked_endpoint(text: &str) -> Result<Url, WrongSetting> {
     let hint = "write the API's address, such as \"https://api.treasuredata.com\"";
     // The text itself is not repeated: it may have a key in it.
-    let url = Url::parse(text).map_err(|error| WrongSetting::new(format!("endpoint is not a URL: {error}"), hint))?;
+    let url = Url::parse(text).map_err(|error| WrongSetting::new(format!("`endpoint` is not a URL: {error}"), hint))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(WrongSetting::new("endpoint is not an http or https URL", hint));
+        return Err(WrongSetting::new("`endpoint` is not an http or https URL", hint));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(WrongSetting::new("endpoint has a user or password in it", "put the key into `api_key`"));
+        return Err(WrongSetting::new(
+            "`endpoint` has a user or password in it",
+            "leave it out, and name the key's place in `api_key`",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(WrongSetting::new("endpoint has a query or fragment", hint));
+        return Err(WrongSetting::new("`endpoint` has a query or fragment", hint));
     }
     Ok(url)
 }
 
 fn checked_key(key: &Secret) -> Result<HeaderValue, WrongSetting> {
-    let wrong = |what: &str| WrongSetting::new(what, "a key looks like 1/ and 40 hex digits, on one line");
+    let wrong =
+        |what: &str| WrongSetting::new(what, "write the key alone on one line: a number, a slash and 40 hex digits");
     let text = key.reveal();
     if text.is_empty() {
-        return Err(wrong("API key is empty"));
+        return Err(wrong("the API key is empty"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong("API key has spaces, line breaks or letters that keys do not have"));
+        return Err(wrong("the API key has spaces, line breaks or letters that keys do not have"));
     }
-    let mut value = HeaderValue::from_str(&format!("TD1 {text}")).map_err(|_| wrong("API key cannot be sent"))?;
+    let mut value = HeaderValue::from_str(&format!("TD1 {text}")).map_err(|_| wrong("the API key cannot be sent"))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn checked_engine(name: &str) -> Result<Engine, WrongSetting> {
-    Engine::ALL.into_iter().find(|engine| engine.as_str() == name).ok_or_else(|| {
-        WrongSetting::new(format!("engine `{}` is not known", brief(name)), "engines are hive, presto and trino")
+    let engine = Engine::ALL.into_iter().find(|engine| engine.as_str() == name);
+    engine.ok_or_else(|| {
+        let hint = match nearest(name, Engine::ALL.map(Engine::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "engines are hive, presto and trino".to_owned(),
+        };
+        WrongSetting::new(format!("unknown engine `{}`", brief(name)), hint)
     })
 }
 
@@ -211,27 +220,25 @@ fn checked_priority(priority: i64) -> Result<i8, WrongSetting> {
     match i8::try_from(priority) {
         Ok(priority @ -2..=2) => Ok(priority),
         _ => Err(WrongSetting::new(
-            format!("priority {priority} is out of range"),
-            "priorities are -2 (very low) to 2 (very high)",
+            format!("`priority = {priority}` is out of range"),
+            "write -2 (very low) to 2 (very high)",
         )),
     }
 }
 
-fn checked_timeout(text: &str) -> Result<Duration, WrongSetting> {
-    let hint = "write \"30s\"";
-    let timeout = parse_duration(text).map_err(|error| WrongSetting::new(error.to_string(), hint))?;
+fn checked_timeout(Length(timeout): Length) -> Result<Duration, WrongSetting> {
     if timeout.is_zero() {
-        return Err(WrongSetting::new("a timeout of nothing lets no answer come", hint));
+        return Err(WrongSetting::new("`timeout` of nothing lets no answer come", "write \"30s\""));
     }
     Ok(timeout)
 }
 
 /// Names of databases and tables.
 fn checked_name(what: &str, name: &str, longest: usize) -> Result<String, WrongSetting> {
-    let hint = || format!("3 to {longest} lower-case letters, digits and `_`");
+    let hint = || format!("write 3 to {longest} lower-case letters, digits and `_`");
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !(3..=longest).contains(&name.len()) || !name.chars().all(fits) {
-        return Err(WrongSetting::new(format!("`{}` is not the name of a {what}", brief(name)), hint()));
+        return Err(WrongSetting::new(format!("`{}` cannot be the name of a {what}", brief(name)), hint()));
     }
     Ok(name.to_owned())
 }
@@ -251,7 +258,7 @@ fn checked_seed_table(name: &str) -> Result<String, WrongSetting> {
 fn checked_word(what: &str, text: &str) -> Result<String, WrongSetting> {
     if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
         return Err(WrongSetting::new(
-            format!("{what} is empty, too long or has control characters"),
+            format!("`{what}` is empty, too long or has control characters"),
             "leave it out for the account's default",
         ));
     }
@@ -318,7 +325,6 @@ mod tests {
         assert!([-3, 3, 258, i64::MAX].into_iter().all(|priority| checked_priority(priority).is_err()));
         assert_eq!(checked_engine("trino"), Ok(Engine::Trino));
         assert!(checked_engine("Hive").is_err());
-        assert_eq!(checked_timeout("5s"), Ok(Duration::from_secs(5)));
-        assert!(checked_timeout("0s").is_err() && checked_timeout("5").is_err());
+        assert!(checked_timeout(Length(TIMEOUT)).is_ok() && checked_timeout(Length(Duration::ZERO)).is_err());
     }
 }
