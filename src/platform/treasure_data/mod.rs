@@ -22,7 +22,6 @@ use self::{
     api::{Answer, Api, Load, Reply},
     follow::phases,
     job::{JobId, Report, Status},
-    seed::Seed,
     veil::Veil,
 };
 use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume};
