@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Command, Output},
 };
 
 use landfall::{
@@ -238,6 +239,93 @@ fn files_that_are_not_text_or_far_too_large_are_refused_at_once() {
     fs::write(&path, MAIN).expect("written");
     fs::create_dir(folder.path().join("probes/folder.toml")).expect("made");
     assert_eq!(first(&path).file, folder.path().join("probes/folder.toml"));
+}
+
+fn check(config: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    command.arg("check").arg("-c").arg(config).args(more).env_remove("RUST_LOG").output().expect("it runs")
+}
+
+const SMALL: &str = r#"
+[agent]
+detect_within = "6m"
+[platform.presto]
+labels = { worker = "v5", engine = "presto" }
+[platform.presto.treasure-data]
+endpoint = "http://127.0.0.1:1"
+api_key = { file = "td.key" }
+database = "landfall"
+engine = "presto"
+[target.web.webhook]
+[canary.result-output]
+platforms = ["presto"]
+targets = ["web"]
+every = "1m"
+"#;
+
+#[test]
+fn check_says_for_each_route_what_it_costs_and_how_soon_it_pages() {
+    let folder = folder(&[("landfall.toml", SMALL), ("td.key", "1/ab")]);
+    let path = folder.path().join("landfall.toml");
+    let said = check(&path, &["--format", "json"]);
+    assert_eq!(said.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "routes": [{
+                "canary": "result-output", "platform": "presto", "target": "web", "mode": "append",
+                "labels": { "worker": "v5", "engine": "presto" },
+                // 60 until the next run, 120 objective, 5 control, 120 of the confirming run, 5 to tell.
+                "runs_per_day": 1440, "worst_detection_s": 310,
+            }],
+            "runs_per_day": 1440, "detect_within_s": 360, "ok": true,
+        })
+    );
+    let table = String::from_utf8(check(&path, &[]).stdout).expect("UTF-8");
+    assert!(table.contains("5m10s") && table.contains("worker=v5 engine=presto"), "{table}");
+}
+
+#[test]
+fn check_answers_no_if_a_route_would_page_too_late() {
+    let folder = folder(&[("landfall.toml", &SMALL.replace("\"1m\"", "\"2m\"")), ("td.key", "1/ab")]);
+    let said = check(&folder.path().join("landfall.toml"), &["--format", "json"]);
+    assert_eq!(said.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!((&json["ok"], &json["routes"][0]["worst_detection_s"]), (&false.into(), &370.into()));
+}
+
+#[test]
+fn check_warns_of_a_cap_below_what_its_routes_need() {
+    let text = SMALL.replace("[platform.presto]", "[platform.presto]\nper_hour = 50");
+    let folder = folder(&[("landfall.toml", &text), ("td.key", "1/ab")]);
+    let said = check(&folder.path().join("landfall.toml"), &[]);
+    assert_eq!(said.status.code(), Some(0));
+    let warning = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        warning.contains("platform `presto` may begin 50 runs an hour (per_hour), its routes need 60"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn check_tells_every_mistake_on_stderr_and_answers_usage() {
+    let folder = folder(&[("landfall.toml", &SMALL.replace("every", "evry")), ("td.key", "1/ab")]);
+    let said = check(&folder.path().join("landfall.toml"), &["--format", "json"]);
+    assert_eq!((said.status.code(), said.stdout.as_slice()), (Some(2), b"".as_slice()));
+    let told = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(told.contains(":15:1: unknown key `evry`\n  hint: did you mean `every`?\n"), "{told}");
+    assert!(!told.contains("no schedule"), "what was mistyped is not missing too: {told}");
+}
+
+#[test]
+fn check_live_cannot_tell_if_nobody_answers() {
+    let folder = folder(&[("landfall.toml", SMALL), ("td.key", "1/ab")]);
+    let said = check(&folder.path().join("landfall.toml"), &["--live", "--format", "json"]);
+    assert_eq!(said.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!((&json["live"][0]["name"], &json["live"][0]["state"]), (&"presto".into(), &"not heard".into()));
+    assert_eq!((&json["live"][1]["name"], &json["live"][1]["state"]), (&"web".into(), &"not tried".into()));
 }
 
 /// Bytes of good and broken configs, changed, cut, doubled and spliced: any answer but a panic.

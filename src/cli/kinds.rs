@@ -1,10 +1,11 @@
 //! Kinds: every kind of platform, target and notifier that a config may name. A new kind is its
 //! file, its `mod` line and one row here.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
-    config::{Kind, Kinds, NoNotifier},
+    agent::{clock::Clock, lifecycle::OpenPlan},
+    config::{self, Kind, Kinds, NoNotifier, Options, Problem, Problems},
     platform::{Platform, treasure_data},
     target::{
         Target,
@@ -12,11 +13,25 @@ use crate::{
     },
 };
 
-/// The kinds of this Landfall. Webhook targets are opened on `intake`.
+/// The kinds of this Landfall. Webhook targets are doors of the agent's own intake.
 pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, NoNotifier> {
     Kinds {
         platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
         targets: vec![Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake))],
         notifiers: vec![],
     }
+}
+
+/// Reads a config with the kinds of this Landfall.
+pub fn load(path: &Path, intake: &Arc<Intake>, without_secrets: bool) -> Result<OpenPlan, Problems> {
+    config::load(path, &kinds(intake), Options { without_secrets, now: Clock::System.now() })
+}
+
+/// Says on stderr all that is wrong with a config.
+pub fn complain(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    let n = problems.len();
+    eprintln!("\n{n} {} in the config", if n == 1 { "mistake" } else { "mistakes" });
 }

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
+pub mod check;
 pub mod exit;
 pub mod kinds;
 pub mod landings;
+pub mod live;
 pub mod remote;
 #[cfg(feature = "sandbox")]
 pub mod replay;
@@ -53,6 +55,7 @@ enum Command {
     Run(run::Args),
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
+    Check(check::Args),
     Deploy(remote::DeployArgs),
     Incidents(remote::IncidentsArgs),
     Status(remote::StatusArgs),
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "sandbox")]
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => block_on(run::run(args)),
+        Command::Check(args) => check::check(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
         Command::Status(args) => block_on(remote::status(args)),
@@ -92,7 +96,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
 }
 

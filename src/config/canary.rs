@@ -10,7 +10,8 @@ use super::{
     plan::CanaryPlan, problem::Problems,
 };
 use crate::canary::{
-    CanaryName, Labels, Mode, PlatformName, Route, Sample, Schedule, TargetName, schedule::ScheduleError, time::Brief,
+    CanaryName, Labels, Mode, PlatformName, Route, RouteId, Sample, Schedule, TargetName, schedule::ScheduleError,
+    time::Brief,
 };
 use std::time::Duration;
 
@@ -173,7 +174,14 @@ impl<'b, 't> Reading<'_, 'b, 't> {
     fn cron(&mut self, cron: &Spanned<String>, timezone: Option<&Spanned<String>>) -> Option<Schedule> {
         let zone = timezone.map_or("UTC", |zone| zone.get_ref());
         let (at, what, hint) = match Schedule::cron(cron.get_ref(), zone, self.reader.options.now) {
-            Ok(schedule) => return Some(schedule),
+            Ok(schedule) => {
+                let now = self.reader.options.now;
+                let first = schedule.next(RouteId(0), now)?;
+                if schedule.next(RouteId(0), first).is_some() {
+                    return Some(schedule);
+                }
+                (cron.span(), format!("`{}` comes only once more", brief(cron.get_ref())), "leave the year away")
+            }
             Err(ScheduleError::Expression(text)) => (
                 cron.span(),
                 format!("`{}` is not a cron expression", brief(&text)),

@@ -1,0 +1,301 @@
+//! `landfall check`: whether a config is right, what it would watch, and how soon a fault pages.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{
+    Format,
+    exit::{NO, UNSURE, USAGE, YES},
+    kinds, live,
+};
+use crate::{
+    agent::{clock::Clock, lifecycle::OpenPlan},
+    canary::{PlatformName, Route, RouteId, Schedule, Timestamp, time::Brief},
+    config::worst_detection,
+    target::webhook::Intake,
+};
+
+/// Checks a config: every mistake with its place, then every route, the runs per day, and the worst
+/// time from a total fault to the page.
+///
+/// Exit codes: 0 all is well · 1 a route cannot keep `detect_within` · 2 the config is wrong.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The config file.
+    #[arg(short, long, default_value = "landfall.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Read no secrets: for a release pipeline that has none.
+    #[arg(long)]
+    no_secrets: bool,
+    /// Also connect: ask each platform for a job that is not there, write and read a row at each
+    /// target.
+    #[arg(long, conflicts_with = "no_secrets")]
+    live: bool,
+    /// How to write the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// `landfall check`.
+pub fn check(args: &Args) -> Result<u8> {
+    let intake = Intake::new();
+    let plan = match kinds::load(&args.config, &intake, args.no_secrets) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            kinds::complain(&problems);
+            return Ok(USAGE);
+        }
+    };
+    let outlook = Outlook::of(&plan, Clock::System.now());
+    for warning in outlook.warnings(&plan) {
+        eprintln!("warning: {warning}");
+    }
+    let looks = if args.live { Some(super::block_on(live::look(&plan, &intake))?) } else { None };
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            let mut answer = outlook.json();
+            if let (Some(looks), Value::Object(answer)) = (&looks, &mut answer) {
+                answer.insert("live".to_owned(), live::json(looks));
+            }
+            writeln!(out, "{answer}")?;
+        }
+        Format::Text => {
+            outlook.text(&mut out)?;
+            looks.iter().try_for_each(|looks| live::text(looks, &mut out))?;
+        }
+    }
+    let seen = looks.map_or(YES, |looks| live::code(&looks));
+    // A clear no wins over what could not be seen.
+    Ok(match (outlook.is_kept(), seen) {
+        (false, _) | (_, NO) => NO,
+        (true, UNSURE) => UNSURE,
+        (true, _) => YES,
+    })
+}
+
+/// What a plan promises.
+struct Outlook {
+    lines: Vec<Line>,
+    detect_within: Option<Duration>,
+}
+
+/// What it promises of one route.
+struct Line {
+    route: Arc<Route>,
+    pace: Pace,
+    worst: Duration,
+}
+
+/// How often a schedule comes.
+#[derive(Clone, Copy)]
+struct Pace {
+    per_day: f64,
+    busiest_hour: f64,
+}
+
+impl Outlook {
+    fn of(plan: &OpenPlan, now: Timestamp) -> Self {
+        let canaries: BTreeMap<_, _> = plan
+            .canaries
+            .iter()
+            .map(|canary| {
+                let gap = canary.schedule.longest_gap(now);
+                (&canary.name, (pace(&canary.schedule, now), worst_detection(gap, canary.objective)))
+            })
+            .collect();
+        let line = |route: &Arc<Route>| {
+            let (pace, worst) = *canaries.get(&route.canary)?;
+            Some(Line { route: route.clone(), pace, worst })
+        };
+        Self { lines: plan.routes.iter().filter_map(line).collect(), detect_within: plan.agent.detect_within }
+    }
+
+    fn runs_per_day(&self) -> f64 {
+        self.lines.iter().map(|line| line.pace.per_day).sum()
+    }
+
+    /// Whether every total fault pages soon enough.
+    fn is_kept(&self) -> bool {
+        self.lines.iter().all(|line| self.keeps(line))
+    }
+
+    fn keeps(&self, line: &Line) -> bool {
+        self.detect_within.is_none_or(|within| line.worst <= within)
+    }
+
+    fn warnings(&self, plan: &OpenPlan) -> Vec<String> {
+        let mut needs: BTreeMap<&PlatformName, f64> = BTreeMap::new();
+        for line in &self.lines {
+            *needs.entry(&line.route.platform).or_default() += line.pace.busiest_hour;
+        }
+        let mut warnings = Vec::new();
+        for platform in &plan.platforms {
+            let (name, cap) = (&platform.name, platform.per_hour);
+            match needs.get(name) {
+                None => warnings.push(format!("platform `{name}` is in no canary's list")),
+                Some(need) if *need > f64::from(cap) => warnings.push(format!(
+                    "platform `{name}` may begin {cap} runs an hour (per_hour), its routes need {}: some will be skipped",
+                    number(need.ceil())
+                )),
+                Some(_) => {}
+            }
+        }
+        for target in &plan.targets {
+            if !self.lines.iter().any(|line| line.route.target == target.name) {
+                warnings.push(format!("target `{}` is in no canary's list", target.name));
+            }
+        }
+        warnings
+    }
+
+    fn json(&self) -> Value {
+        let routes: Vec<Value> = self.lines.iter().map(Line::json).collect();
+        json!({
+            "routes": routes,
+            "runs_per_day": number(self.runs_per_day()),
+            "detect_within_s": self.detect_within.map(|within| number(within.as_secs_f64())),
+            "ok": self.is_kept(),
+        })
+    }
+
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut rows =
+            vec![["CANARY", "PLATFORM", "TARGET", "MODE", "RUNS/DAY", "PAGES WITHIN", "LABELS"].map(str::to_owned)];
+        rows.extend(self.lines.iter().map(|line| line.cells(self.keeps(line))));
+        let widths: Vec<usize> =
+            (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        for row in &rows {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(out, "{}", cells.join("  ").trim_end())?;
+        }
+        let n = self.lines.len();
+        writeln!(out, "\n{n} {}, {} runs a day", if n == 1 { "route" } else { "routes" }, number(self.runs_per_day()))?;
+        let worst = self.lines.iter().map(|line| line.worst).max().unwrap_or_default();
+        let late = self.lines.iter().filter(|line| !self.keeps(line)).count();
+        match self.detect_within {
+            None => writeln!(out, "a total fault pages within {} at worst; no detect_within is set", Brief(worst)),
+            Some(within) if late == 0 => {
+                writeln!(
+                    out,
+                    "a total fault pages within {} at worst, as detect_within = {} wants",
+                    Brief(worst),
+                    Brief(within)
+                )
+            }
+            Some(within) => writeln!(
+                out,
+                "{late} of {n} cannot page within detect_within = {} (marked !): run them more often, or shorten their objective",
+                Brief(within)
+            ),
+        }
+    }
+}
+
+impl Line {
+    fn json(&self) -> Value {
+        let route = &self.route;
+        let labels: serde_json::Map<String, Value> =
+            route.labels.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        json!({
+            "canary": route.canary,
+            "platform": route.platform,
+            "target": route.target,
+            "mode": route.mode,
+            "labels": labels,
+            "runs_per_day": number(self.pace.per_day),
+            "worst_detection_s": number(self.worst.as_secs_f64()),
+        })
+    }
+
+    fn cells(&self, keeps: bool) -> [String; 7] {
+        let route = &self.route;
+        let labels: Vec<String> = route.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        [
+            route.canary.to_string(),
+            route.platform.to_string(),
+            route.target.to_string(),
+            route.mode.to_string(),
+            number(self.pace.per_day).to_string(),
+            format!("{}{}", Brief(self.worst), if keeps { "" } else { " !" }),
+            labels.join(" "),
+        ]
+    }
+}
+
+/// How far ahead a cron schedule is counted: four weeks have every weekday equally often.
+const AHEAD: Duration = Duration::from_secs(28 * 86_400);
+/// Most runs counted: more than an hour of the most frequent schedule.
+const MOST_COUNTED: usize = 4000;
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn pace(schedule: &Schedule, now: Timestamp) -> Pace {
+    if let Schedule::Every(every) = schedule {
+        let per_hour = 3600.0 / every.as_secs_f64();
+        return Pace { per_day: 24.0 * per_hour, busiest_hour: per_hour };
+    }
+    let times: Vec<Timestamp> =
+        std::iter::successors(schedule.next(RouteId(0), now), |at| schedule.next(RouteId(0), *at))
+            .take_while(|at| at.since(now) <= AHEAD)
+            .take(MOST_COUNTED)
+            .collect();
+    let days = match times.last() {
+        Some(last) if times.len() == MOST_COUNTED => last.since(now),
+        _ => AHEAD,
+    }
+    .as_secs_f64()
+        / 86_400.0;
+    let mut busiest = 0;
+    let mut first = 0;
+    for (nth, at) in times.iter().enumerate() {
+        while at.since(times[first]) >= HOUR {
+            first += 1;
+        }
+        busiest = busiest.max(nth + 1 - first);
+    }
+    Pace { per_day: times.len() as f64 / days, busiest_hour: busiest as f64 }
+}
+
+/// A number without a fraction that nobody asked for.
+fn number(value: f64) -> serde_json::Number {
+    let rounded = (value * 1000.0).round() / 1000.0;
+    if rounded.fract() == 0.0 && rounded.abs() < 1e15 {
+        return serde_json::Number::from(rounded as i64);
+    }
+    serde_json::Number::from_f64(rounded).unwrap_or_else(|| 0.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
+
+    #[test]
+    fn runs_are_counted_by_interval_and_by_calendar() {
+        let every = pace(&Schedule::Every(Duration::from_secs(60)), NOW);
+        assert_eq!((every.per_day, every.busiest_hour), (1440.0, 60.0));
+        let cron = |text: &str| {
+            let pace = pace(&Schedule::cron(text, "UTC", NOW).expect("valid"), NOW);
+            (number(pace.per_day).to_string(), pace.busiest_hour)
+        };
+        assert_eq!(cron("*/5 * * * *"), ("288".to_owned(), 12.0));
+        assert_eq!(cron("*/10 9 * * 2-6"), ("4.286".to_owned(), 6.0));
+        assert_eq!(cron("* * * * * *"), ("86400".to_owned(), 3600.0));
+    }
+
+    #[test]
+    fn numbers_are_whole_where_they_are() {
+        assert_eq!(number(310.0).to_string(), "310");
+        assert_eq!(number(12_342.857_142).to_string(), "12342.857");
+        assert_eq!(number(f64::NAN).to_string(), "0");
+    }
+}
