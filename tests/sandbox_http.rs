@@ -8,7 +8,15 @@ use std::{
 };
 
 use landfall::{
-    canary::Timestamp,
+    canary::{
+        Address, CanaryName, Carries, Cell, Labels, Marker, Mode, PlatformName, Route, Run, Sample, Secret, Tally,
+        TargetName, Terms, Timestamp, Why,
+    },
+    http::Wire,
+    platform::{
+        Job, Platform, Progress,
+        treasure_data::{Account, Engine, TreasureData},
+    },
     sandbox::{
         World, bucket,
         http::{Running, Settings, accounts, serve},
@@ -19,6 +27,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+use crate::fixtures::postgres::Postgres;
 
 #[expect(clippy::disallowed_methods, reason = "tests have no agent to ask for the time")]
 fn now() -> Timestamp {
@@ -410,4 +420,140 @@ async fn faults_of_the_api_hit_the_calls_of_their_platform() {
     assert_eq!(one.get("/sandbox/faults").await, json!({ "faults": [] }));
     assert_eq!(one.send("DELETE", "/sandbox/faults/99", None).await.0, 404);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_land_in_postgresql_as_the_mode_says() {
+    let database = Postgres::shared().database().await;
+    let running = sandbox().await;
+    let client = Client::of(&running, 0);
+    assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+    let to = |mode: &str| format!("{}/landed?mode={mode}", database.platform());
+    let deliver = async |mode: &str| {
+        let job = client.run("presto", &to(mode)).await;
+        assert_eq!(job["status"], "success", "{job}");
+        assert!(!job.to_string().contains("platform-secret"));
+        database.count("SELECT count(*) FROM landed").await
+    };
+    assert_eq!(deliver("append").await, 4);
+    assert_eq!(deliver("append").await, 8);
+    assert_eq!(deliver("replace").await, 4);
+    assert_eq!(deliver("truncate").await, 4);
+    assert_eq!(deliver("update&unique=marker,n").await, 4);
+    assert_eq!(database.count("SELECT sum(n)::int8 FROM landed WHERE marker = 'm'").await, 10);
+
+    // What an earlier run wrote stays; `replace` that drops leaves an empty table.
+    let id = client.inject(json!({ "kind": "stale-output", "where": { "target": "postgresql" } })).await;
+    assert_eq!(deliver("replace").await, 4);
+    client.mend(&id).await;
+    let id = client.inject(json!({ "kind": "drop-output", "where": { "mode": "replace" } })).await;
+    assert_eq!(deliver("replace").await, 0);
+    client.mend(&id).await;
+    let id = client.inject(json!({ "kind": "duplicate-output", "copies": 3, "after": "500ms" })).await;
+    assert_eq!(deliver("replace").await, 4);
+    client.mend(&id).await;
+    for _ in 0..100 {
+        if database.count("SELECT count(*) FROM landed").await == 12 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(database.count("SELECT count(*) FROM landed").await, 12);
+
+    // Jobs that make the table at the same time do not stand in each other's way.
+    database.sql("DROP TABLE landed").await;
+    let url = to("append");
+    let jobs = futures_util::future::join_all((0..4).map(|_| client.run("presto", &url))).await;
+    assert!(jobs.iter().all(|job| job["status"] == "success"), "{jobs:?}");
+    assert_eq!(database.count("SELECT count(*) FROM landed").await, 16);
+
+    // A table of other types takes what fits; what does not is the job's error, in the server's words.
+    database.sql("DROP TABLE landed; CREATE TABLE landed (n numeric, marker varchar(10), more int)").await;
+    assert_eq!(deliver("append").await, 4);
+    database.sql("ALTER TABLE landed RENAME marker TO other").await;
+    let job = client.run("hive", &to("append")).await;
+    assert!(job["status"] == "error" && job.to_string().contains("marker"), "{job}");
+    let wrong = to("append").replace("platform-secret", "wrong-secret");
+    let job = client.run("hive", &wrong).await;
+    assert!(job["status"] == "error" && !job.to_string().contains("wrong-secret"), "{job}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn td_tables_take_results_too_and_other_accounts_by_key() {
+    let running = sandbox().await;
+    let (one, two) = (Client::of(&running, 0), Client::of(&running, 1));
+    for client in [&one, &two] {
+        assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+    }
+    let count = async |client: &Client| client.get("/v3/table/show/house/landed").await["count"].clone();
+    for (mode, rows) in [("append", 4), ("append", 8), ("replace", 4)] {
+        one.run("presto", &format!("td://@/house/landed?mode={mode}")).await;
+        assert_eq!(count(&one).await, json!(rows), "{mode}");
+    }
+    let key = accounts()[1].key.reveal().replace('/', "%2F");
+    let job = one.run("hive", &format!("td://{key}@/house/landed")).await;
+    assert!(job["status"] == "success" && job["result"] == "td://@/house/landed", "{job}");
+    assert_eq!(count(&two).await, json!(4));
+    running.stop().await;
+}
+
+/// What is imported, queried and delivered is what the judge expects, hard values included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_s_sample_comes_through_whole() {
+    let running = sandbox().await;
+    let receiver = Receiver::new().await;
+    for (engine, name) in [(Engine::Presto, "presto"), (Engine::Hive, "hive"), (Engine::Trino, "trino")] {
+        let account = Account::new(&running.endpoint(), accounts()[0].key.clone(), "landfall", engine);
+        let driver = TreasureData::new(account.expect("right settings"), &Wire::default()).expect("a client");
+        let route = Route::new(
+            CanaryName::new("c").expect("valid"),
+            PlatformName::new(name).expect("valid"),
+            TargetName::new("web").expect("valid"),
+            Mode::Append,
+            Labels::default(),
+        );
+        let (sample, second) = (Sample::default(), Duration::from_secs(1));
+        let terms = Terms { due: now(), objective: second, deadline: second };
+        let marker = Marker::mint(now(), u128::from(fastrand::u64(..)));
+        let run = Arc::new(Run { marker, route: Arc::new(route), terms, sample, why: Why::Scheduled });
+        let deliver_to = Address { url: Secret::new(&*receiver.url), shown: String::new(), mode: Mode::Append };
+        let job = Job { run: run.clone(), deliver_to, deadline: now().plus(second) };
+        driver.prepare(sample).await.expect("seeded");
+        let mut handle = driver.submit(&job).await.expect("taken");
+        assert_eq!(driver.submit(&job).await.expect("taken once"), handle);
+        let found = driver.find(&run).await.expect("answered");
+        assert_eq!(found.as_ref(), Some(&handle));
+        let state = loop {
+            let (state, newest) = driver.look(&handle).await.expect("shown");
+            handle = newest;
+            match state.progress {
+                Progress::Running(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => break state,
+            }
+        };
+        assert_eq!(state.progress, Progress::Done { rows: Some(20) });
+        assert_eq!(state.jobs.len(), 2, "the query and its export");
+        let deliveries = receiver.take();
+        assert_eq!(deliveries.len(), 1);
+        let carries = Carries::default();
+        let mut tally = Tally::new(marker, sample, &carries);
+        for row in deliveries[0].as_array().expect("rows") {
+            let cells: Vec<Cell> = row.as_array().expect("values").iter().map(cell).collect();
+            tally.add(&cells);
+        }
+        let rows = tally.finish();
+        assert!(rows.complete(), "{rows:?}");
+    }
+    running.stop().await;
+}
+
+fn cell(value: &Json) -> Cell {
+    match value {
+        Json::Null => Cell::Null,
+        Json::Bool(b) => Cell::Bool(*b),
+        Json::Number(n) => n.as_i64().map_or_else(|| Cell::Float(n.as_f64().expect("a double")), Cell::Int),
+        Json::String(text) => Cell::Text(text.clone()),
+        other => panic!("{other}"),
+    }
 }

@@ -319,6 +319,33 @@ def connections(receiver):
         raises(errors.NotFoundError, td.delete_result, "receiver")
 
 
+def refused(call, *args):
+    try:
+        call(*args)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200
+
+
+def bucket_faults():
+    """The agent can be cut off from the bucket without the platform, and both at once."""
+    secret, path = urllib.parse.quote(PLATFORM[1], safe=""), "flows/faults.csv"
+    url = f"s3://{PLATFORM[0]}:{secret}@/{BUCKET}/{path}?endpoint=" + urllib.parse.quote(S3, safe="")
+    assert refused(read_object, path, ("SOMEBODY", "else")) == 403
+    assert refused(read_object, path, (AGENT[0], "wrong")) == 403
+    with client() as td:
+        for kind, by_agent, by_platform, success in (("agent-blind", 403, 200, True), ("target-down", 503, 503, False)):
+            body = json.dumps({"kind": kind, "where": {"target": "bucket"}}).encode()
+            fault = call("POST", "/sandbox/faults", body, headers={"Content-Type": "application/json"})[2]["id"]
+            job = td.query("flows", QUERY, type="hive", result_url=url)
+            job.wait(timeout=30, wait_interval=0.1)
+            assert job.success() == success, job.debug
+            assert (refused(read_object, path), refused(read_object, path, PLATFORM)) == (by_agent, by_platform), kind
+            assert len(call("GET", "/sandbox/faults")[2]["faults"]) == 1
+            assert call("DELETE", f"/sandbox/faults/{fault}")[0] == 200
+            assert read_object(path).startswith(b"name,n\r\n")
+
+
 def bodies():
     """The four encodings that clients use."""
     form = urllib.parse.urlencode({"query": "select 1", "priority": "", "retry_limit": "", "type": "presto"}).encode()
@@ -351,8 +378,9 @@ def main():
     receiver = outputs()
     connections(receiver)
     print("ok outputs, connections", flush=True)
+    bucket_faults()
     bodies()
-    print("ok bodies", flush=True)
+    print("ok bucket_faults, bodies", flush=True)
     with client() as td:
         assert td.delete_database("flows")
     print("all flows passed", flush=True)

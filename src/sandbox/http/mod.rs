@@ -22,7 +22,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fastrand::Rng;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use self::house::Now;
@@ -33,7 +32,7 @@ use self::{
 };
 use super::{
     Engine, FaultKind, Place, World,
-    bucket::{Asker, Bucket, BucketAddress, Gate, Keys, Shut},
+    bucket::{self, Asker, Bucket, BucketAddress, Gate, Shut},
     deliver::{Courier, Outlets},
     sql::Warehouse,
 };
@@ -169,10 +168,11 @@ pub async fn serve(settings: Settings) -> Result<Running, StartError> {
             connections: Mutex::default(),
         });
     }
-    let bucket = BucketAddress { address: bucket_address, platform: keys("PLATFORM"), agent: keys("AGENT") };
+    let place =
+        BucketAddress { address: bucket_address, platform: bucket::platform_keys(), agent: bucket::agent_keys() };
     let gate = gate(engine.clone(), settings.now.clone());
     let room = folder.room("bucket").map_err(StartError::Folder)?;
-    let server = Bucket::new(&room, &bucket.platform, &bucket.agent, gate).map_err(StartError::Folder)?;
+    let server = Bucket::new(&room, &place.platform, &place.agent, gate).map_err(StartError::Folder)?;
 
     let house = Arc::new(House::new(address, rooms, settings.now, courier, engine));
     let (end, ended) = watch::channel(false);
@@ -182,7 +182,7 @@ pub async fn serve(settings: Settings) -> Result<Running, StartError> {
         tokio::spawn(wire::serve(listener, answer, ended.clone())),
         tokio::spawn(server.serve(bucket_listener, ended)),
     ];
-    Ok(Running { address, bucket, house, end, doors, _folder: folder })
+    Ok(Running { address, bucket: place, house, end, doors, _folder: folder })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -190,15 +190,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         return Err(StartError::NotLoopback(address));
     }
     TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
-}
-
-/// Keys made anew for every sandbox: nothing outside should come to rely on them.
-fn keys(name: &str) -> Keys {
-    let mut dice = Rng::new();
-    let letters = |dice: &mut Rng, n: usize| std::iter::repeat_with(|| dice.alphanumeric()).take(n).collect::<String>();
-    let id = format!("{name}{}", letters(&mut dice, 8).to_ascii_uppercase());
-    let secret = Secret::new(letters(&mut dice, 40));
-    Keys { id, secret }
 }
 
 /// The bucket's door, as the faults have it. The platform's own writes are decided job by job, so
