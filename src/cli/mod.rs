@@ -14,6 +14,8 @@ pub mod remote;
 #[cfg(feature = "sandbox")]
 pub mod replay;
 pub mod run;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 
 /// Proves that query results land: sends canary queries with Result Output, reads the targets
 /// itself, and says what broke, since when, after which deploy.
@@ -56,6 +58,8 @@ enum Command {
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
     Check(check::Args),
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
     Incidents(remote::IncidentsArgs),
     Status(remote::StatusArgs),
@@ -81,6 +85,8 @@ pub fn main() -> ExitCode {
     let answer = match cli.command {
         #[cfg(feature = "sandbox")]
         Command::Replay(args) => replay::replay(&args),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(args) => block_on(sandbox::sandbox(args)),
         Command::Run(args) => block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),

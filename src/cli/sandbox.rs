@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::{exit::YES, run::ended};
 use crate::{
     agent::Clock,
     sandbox::{
@@ -56,7 +56,6 @@ pub struct Args {
 /// `landfall sandbox`.
 pub async fn sandbox(args: Args) -> Result<u8> {
     ensure!(args.agent_listen.port() != 0, "--agent-listen needs a port: the config must name it");
-    let mut stop = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let running = start(&args).await?;
     let written = match &args.write_config {
         Some(folder) => Some(config::write(folder, &running, args.agent_listen)?),
@@ -64,12 +63,9 @@ pub async fn sandbox(args: Args) -> Result<u8> {
     };
     // Whoever closed the pipe does not want to know.
     let _ = std::io::stdout().write_all(greeting(&running, written.as_ref()).as_bytes());
-    tokio::select! {
-        _ = stop.0.recv() => {}
-        _ = stop.1.recv() => {}
-    }
+    ended().await;
     running.stop().await;
-    Ok(0)
+    Ok(YES)
 }
 
 async fn start(args: &Args) -> Result<Running> {
