@@ -5,44 +5,27 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
 };
 
 use landfall::{
     canary::{Mode, Timestamp},
-    config::{self, Kind, Kinds, NoNotifier, Opening, Options, Plan, Problem, Problems},
-    platform::treasure_data,
+    cli::kinds::kinds,
+    config::{self, Options, Plan, Problem, Problems},
+    platform::Platform,
+    target::{Target, webhook::Intake},
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
 
-/// A driver that is nothing but its name.
-#[derive(Debug)]
-struct Named(&'static str);
+type Opened = Plan<Arc<dyn Platform>, Arc<dyn Target>>;
 
-fn kinds() -> Kinds<'static, Named, Named, NoNotifier> {
-    fn open(name: &'static str) -> impl Fn(&Opening<'_>) -> Result<Named, Problems> {
-        move |opening| {
-            #[derive(serde::Deserialize)]
-            #[serde(deny_unknown_fields)]
-            struct Nothing {}
-            opening.section.decode::<Nothing>().map(|Nothing {}| Named(name))
-        }
-    }
-    Kinds {
-        platforms: vec![Kind::new("treasure-data", treasure_data::MODES, |opening| {
-            treasure_data::open(opening).map(|_| Named("treasure-data"))
-        })],
-        targets: vec![
-            Kind::new("object-store", &[Mode::Append, Mode::Replace], open("object-store")),
-            Kind::new("postgresql", &[Mode::Append, Mode::Replace], open("postgresql")),
-            Kind::new("webhook", &[Mode::Append], open("webhook")),
-        ],
-        notifiers: vec![],
-    }
+fn load(path: &Path) -> Result<Opened, Problems> {
+    load_with(path, Options { without_secrets: false, now: NOW })
 }
 
-fn load(path: &Path) -> Result<Plan<Named, Named>, Problems> {
-    config::load(path, &kinds(), Options { without_secrets: false, now: NOW })
+fn load_with(path: &Path, options: Options) -> Result<Opened, Problems> {
+    config::load(path, &kinds(&Intake::new()), options)
 }
 
 fn shown(problems: &[Problem]) -> String {
@@ -132,6 +115,8 @@ database = "landfall"
 engine   = "hive"
 
 [target.warehouse.postgresql]
+url   = { file = "../warehouse.url" }
+table = "landfall_canary"
 [target.web]
 labels = { region = "us", engine = "none" }
 [target.web.webhook]
@@ -153,6 +138,7 @@ fn designed() -> tempfile::TempDir {
         ("probes/.hidden.toml", "not toml"),
         ("probes/notes.txt", "not toml"),
         ("token", "t0ken\n"),
+        ("warehouse.url", "postgresql://landfall@127.0.0.1/landfall\n"),
         ("td.key", "1/0123456789abcdef0123456789abcdef01234567\n"),
     ])
 }
@@ -165,10 +151,10 @@ fn the_config_of_the_design_is_the_plan_it_says() {
     assert_eq!(plan.agent.store, folder.path().join("landfall.db"));
     assert_eq!(plan.agent.token.as_ref().expect("a token").reveal(), "t0ken");
     assert_eq!(plan.agent.wire.proxy.as_ref().expect("a proxy").host_str(), Some("proxy.example.com"));
-    let caps: Vec<_> = plan.platforms.iter().map(|p| (p.name.as_str(), p.driver.0, p.in_flight, p.per_hour)).collect();
-    assert_eq!(caps, [("presto", "treasure-data", 20, 3600), ("hadoop1", "treasure-data", 5, 100)], "in file order");
-    let targets: Vec<_> = plan.targets.iter().map(|target| (target.name.as_str(), target.driver.0)).collect();
-    assert_eq!(targets, [("warehouse", "postgresql"), ("web", "webhook")]);
+    let caps: Vec<_> = plan.platforms.iter().map(|p| (p.name.as_str(), p.in_flight, p.per_hour)).collect();
+    assert_eq!(caps, [("presto", 20, 3600), ("hadoop1", 5, 100)], "in file order");
+    let targets: Vec<_> = plan.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(targets, ["warehouse", "web"]);
     let routes: Vec<_> = plan.routes.iter().map(|route| route.to_string()).collect();
     assert_eq!(
         routes,
@@ -194,7 +180,11 @@ fn everything_may_stand_in_one_file_and_almost_everything_may_be_left_out() {
         .lines()
         .filter(|line| !["modes", "objective", "deadline", "sample"].iter().any(|key| line.starts_with(key)))
         .fold(String::new(), |text, line| text + line + "\n");
-    let folder = folder(&[("landfall.toml", &text), ("td.key", "1/ab")]);
+    let folder = folder(&[
+        ("landfall.toml", &text),
+        ("td.key", "1/ab"),
+        ("warehouse.url", "postgresql://landfall@127.0.0.1/landfall"),
+    ]);
     let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     assert_eq!((plan.agent.name.as_str(), plan.agent.listen.to_string().as_str()), ("landfall", "127.0.0.1:9440"));
     let canary = &plan.canaries[0];
@@ -219,10 +209,10 @@ fn without_secrets_none_is_read_but_the_rest_is_checked() {
     fs::remove_file(folder.path().join("td.key")).expect("removed");
     let options = Options { without_secrets: true, now: NOW };
     let path = folder.path().join("landfall.toml");
-    assert!(config::load(&path, &kinds(), options).is_ok());
+    assert!(load_with(&path, options).is_ok());
     assert_eq!(load(&path).expect_err("secrets are gone").len(), 3);
     fs::write(folder.path().join("probes/td.toml"), PROBE.replace("{ file = \"../td.key\" }", "{}")).expect("written");
-    assert_eq!(config::load(&path, &kinds(), options).expect_err("no secret named").len(), 2);
+    assert_eq!(load_with(&path, options).expect_err("no secret named").len(), 2);
 }
 
 #[test]
@@ -239,6 +229,26 @@ fn files_that_are_not_text_or_far_too_large_are_refused_at_once() {
     fs::write(&path, MAIN).expect("written");
     fs::create_dir(folder.path().join("probes/folder.toml")).expect("made");
     assert_eq!(first(&path).file, folder.path().join("probes/folder.toml"));
+}
+
+/// The probes that ship are for a real account; all of them together make one plan.
+#[test]
+fn the_probes_that_ship_load_together_and_keep_six_minutes() {
+    let folder = folder(&[("landfall.toml", "[agent]\ndetect_within = \"6m\"\n")]);
+    fs::create_dir(folder.path().join("probes")).expect("made");
+    for entry in fs::read_dir("probes").expect("the folder of probes") {
+        let path = entry.expect("readable").path();
+        if path.is_file() {
+            fs::copy(&path, folder.path().join("probes").join(path.file_name().expect("a file"))).expect("copied");
+        }
+    }
+    let said = check(&folder.path().join("landfall.toml"), &["--no-secrets", "--format", "json"]);
+    assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "", "no warnings");
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let platforms: Vec<_> = said["routes"].as_array().expect("routes").iter().map(|route| &route["platform"]).collect();
+    assert_eq!(platforms, ["hadoop1", "hadoop2", "presto"]);
+    assert_eq!(said["runs_per_day"], 3 * 1440);
 }
 
 fn check(config: &Path, more: &[&str]) -> Output {

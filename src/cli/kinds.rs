@@ -8,7 +8,7 @@ use crate::{
     config::{self, Kind, Kinds, NoNotifier, Options, Problem, Problems},
     platform::{Platform, treasure_data},
     target::{
-        Target,
+        Target, postgresql,
         webhook::{self, Intake},
     },
 };
@@ -17,7 +17,10 @@ use crate::{
 pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, NoNotifier> {
     Kinds {
         platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
-        targets: vec![Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake))],
+        targets: vec![
+            Kind::new("postgresql", postgresql::MODES, postgresql::open),
+            Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
+        ],
         notifiers: vec![],
     }
 }
