@@ -4,19 +4,24 @@
 const LONGEST: usize = 80;
 
 /// The known word nearest to what was written, if one is near enough: about a third of its letters
-/// may be wrong, swapped letters counting once.
+/// may be wrong, swapped letters counting once. Of two that are equally near neither was meant.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > LONGEST {
         return None;
     }
     let lower = written.to_ascii_lowercase();
-    known
+    let mut near: Vec<(usize, &str)> = known
         .into_iter()
         .filter(|word| word.len() <= LONGEST)
         .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_ascii_lowercase()), word))
         .filter(|(distance, word)| *distance <= 1.max((word.chars().count().max(lower.chars().count()) + 1) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    match near[..] {
+        [(nearest, _), (next, _), ..] if nearest == next => None,
+        [(_, word), ..] => Some(word),
+        [] => None,
+    }
 }
 
 /// A hint for a word that is not known: the one that was probably meant, else all there are.
@@ -45,5 +50,6 @@ mod tests {
         assert_eq!(nearest("Every", known), Some("every"));
         assert_eq!(nearest("timeout", known), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("v7", ["v5", "v6"]), None);
     }
 }

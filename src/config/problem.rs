@@ -45,7 +45,7 @@ impl fmt::Display for Tame<'_> {
 }
 
 /// Line and column, from 1, of a byte in a text. Columns count characters.
-pub(super) fn place(text: &str, byte: usize) -> (u32, u32) {
+pub fn place(text: &str, byte: usize) -> (u32, u32) {
     let before = text.get(..text.floor_char_boundary(byte)).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
