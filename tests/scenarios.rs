@@ -4,33 +4,39 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use landfall::{
+    canary::{
+        Claim, Control, Evidence, Look, Marker, Outcome, Run, Selector, Terms, Usual, judge, run::Why, wait::is_over,
+    },
     config::Problem,
-    sandbox::{FaultKind, Scenario},
+    platform::{Handle, Job, Platform, PlatformError, Progress},
+    sandbox::{Direct, FaultKind, Scenario},
+    target::Target,
 };
+use tokio::time::{Instant, sleep, timeout};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder that can be listed").path()).collect();
     files.retain(|file| file.extension().is_some_and(|found| found == extension));
     files.sort();
     files
 }
 
 fn read(file: &Path) -> Scenario {
-    let text = fs::read_to_string(file).unwrap();
+    let text = fs::read_to_string(file).expect("a file that can be read");
     Scenario::parse(file, &text).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 /// A problem as people read it, the file by its name alone.
 fn told(problem: &Problem) -> String {
-    let file = problem.file.file_name().unwrap().to_string_lossy();
-    let place = problem.place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
-    let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
-    format!("{file}{place}: {}{hint}\n", problem.what)
+    let file = problem.file.file_name().expect("a name").into();
+    format!("{}\n", Problem { file, ..problem.clone() })
 }
 
 #[test]
@@ -91,4 +97,99 @@ fn any_text_is_a_scenario_or_says_why_not() {
     let nested = format!("title = {}{}", "[".repeat(60), "]".repeat(60));
     assert!(Scenario::parse(Path::new("nested.toml"), &nested).is_err());
     assert!(Scenario::parse(Path::new("large.toml"), &" ".repeat(2 << 20)).is_err());
+}
+
+/// One run, flown in the plainest way: every second a try to submit or a look at the job, a look at
+/// the target and a control, until waiting is over; and once more at three times the deadline.
+async fn fly(door: &Direct, scenario: &Scenario, selector: &Selector) -> Outcome {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let route = scenario.routes().into_iter().find(|route| selector.covers(route)).expect("a route");
+    let canary = &scenario.world.canary;
+    let due = door.now();
+    let terms = Terms { due, objective: canary.objective, deadline: canary.deadline };
+    let marker = Marker::mint(due, route.id.0.into());
+    let run = Arc::new(Run { marker, route: route.clone(), terms, sample: canary.sample, why: Why::Scheduled });
+    let (platform, target) = (door.platform(&route.platform), door.target(&route.target));
+    let job = Job { run: run.clone(), deliver_to: target.address(&run), deadline: terms.deadline_at(None) };
+    let (mut evidence, mut handle): (Evidence, Option<Handle>) = Default::default();
+    let mut judged: Option<Outcome> = None;
+    loop {
+        let heard = match &handle {
+            None => timeout(PATIENCE, platform.submit(&job)).await.map(|answer| {
+                answer.map(|known| {
+                    handle = Some(known);
+                    evidence.accepted_at = Some(door.now());
+                    None
+                })
+            }),
+            Some(handle) => {
+                let answer = timeout(PATIENCE, platform.look(handle)).await;
+                answer.map(|answer| answer.map(|(state, _)| Some(state.progress)))
+            }
+        };
+        if !evidence.claim.is_last_word()
+            && let Some(claim) = claimed(heard.ok())
+        {
+            evidence.heard(claim, door.now());
+        }
+        let now = door.now();
+        let found = target.look(std::slice::from_ref(&run)).await;
+        evidence.saw(Look {
+            started_at: now,
+            found: found.map(|mut seen| seen.remove(0)).map_err(|error| error.to_string()),
+        });
+        let (now, passed) = (door.now(), target.control().await.map_err(|error| error.to_string()));
+        evidence.controlled(Control { started_at: now, passed });
+        let now = door.now();
+        let first_over = judged.is_none() && is_over(&terms, &evidence, &Usual::default(), now);
+        if first_over || now > terms.deadline_at(evidence.accepted_at).plus(canary.deadline * 2) {
+            let judgement = judge(&terms, &evidence, now);
+            match judged {
+                // What cannot be seen later changes nothing, nor do rows that are gone again.
+                Some(Outcome::Landed | Outcome::Lost) if judgement.outcome != Outcome::Unknown => {
+                    return judgement.outcome;
+                }
+                Some(first) => return first,
+                None => judged = Some(judgement.outcome),
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn claimed(heard: Option<Result<Option<Progress>, PlatformError>>) -> Option<Claim> {
+    Some(match heard {
+        None => Claim::Unheard { detail: "no answer".into() },
+        Some(Err(error)) if error.answered() => {
+            Claim::Refused { phase: landfall::canary::Phase::Submit, for_good: false, detail: error.to_string() }
+        }
+        Some(Err(error)) => Claim::Unheard { detail: error.to_string() },
+        Some(Ok(None)) => return None,
+        Some(Ok(Some(Progress::Running(phase)))) => Claim::Running { phase },
+        Some(Ok(Some(Progress::Done { rows }))) => Claim::Done { rows },
+        Some(Ok(Some(Progress::Error { phase, detail }))) => Claim::Error { phase, detail },
+        Some(Ok(Some(Progress::Killed { phase }))) => Claim::Killed { phase },
+    })
+}
+
+/// What the whole agent makes of these scenarios is `replay`'s to show; here one run each, judged
+/// by the judge alone, before the fault, under it, and beside it.
+#[tokio::test(start_paused = true)]
+async fn a_run_under_each_fault_comes_to_what_its_scenario_expects() {
+    for file in files("tests/scenarios", "toml") {
+        let scenario = read(&file);
+        let [fault] = &scenario.faults[..] else { continue };
+        let origin = Instant::now();
+        let door = Direct::new(scenario.world.clone(), scenario.faults.clone(), scenario.seed, scenario.start, origin);
+        assert_eq!(fly(&door, &scenario, &fault.selector).await, Outcome::Landed, "{}: before", scenario.name);
+        sleep(fault.from.since(door.now()) + Duration::from_secs(1)).await;
+        let expected = scenario.expect.outcome.unwrap_or(Outcome::Landed);
+        assert_eq!(fly(&door, &scenario, &fault.selector).await, expected, "{}", scenario.name);
+        if let [(name, value)] = fault.selector.pairs() {
+            let routes = scenario.routes();
+            let other = routes.iter().filter_map(|route| route.facet(name)).find(|found| found != value);
+            let beside = Selector::new([(name.clone(), other.expect("another value").to_owned())]);
+            assert_eq!(fly(&door, &scenario, &beside).await, Outcome::Landed, "{}: beside", scenario.name);
+        }
+    }
 }

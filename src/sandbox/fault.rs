@@ -265,7 +265,8 @@ impl Draft {
         }
         let kind = named.and_then(|node| read_kind(node, &mut keys));
         // Without a kind nobody knows which keys there are.
-        if kind.is_some() {
+        if let Some(kind) = &kind {
+            others(kind, &mut keys);
             keys.done();
         }
         let (selector, kind) = (selector.unwrap_or_default(), kind?);
@@ -276,6 +277,29 @@ impl Draft {
             from: from.unwrap_or_default(),
             until: until_at,
         })
+    }
+}
+
+/// Parameters, and the kinds that have them.
+const PARAMETERS: [(&str, &str); 6] = [
+    ("share", "partial-output"),
+    ("copies", "duplicate-output"),
+    ("after", "duplicate-output"),
+    ("column", "corrupt-output"),
+    ("by", "delay-output and api-slow"),
+    ("status", "refuse-submit and api-error"),
+];
+
+/// Parameters of other kinds: known words, in the wrong place.
+fn others(kind: &FaultKind, keys: &mut Keys<'_>) {
+    for (key, owners) in PARAMETERS {
+        if !keys.asked_for(key)
+            && let Some(pair) = keys.pairs().iter().find(|pair| pair.key == key)
+        {
+            let (at, hint) = (pair.key_at.clone(), Some(format!("`{key}` belongs to {owners}")));
+            keys.push(Wrong { at, what: format!("{kind} has no `{key}`"), hint });
+            keys.get(key);
+        }
     }
 }
 

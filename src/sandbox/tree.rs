@@ -5,7 +5,10 @@ use std::{ops::Range, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::canary::time::{DurationError, parse_duration};
+use crate::{
+    canary::time::{DurationError, parse_duration},
+    config,
+};
 
 /// One thing that is wrong, at a span of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +187,11 @@ impl<'a> Keys<'a> {
         self.pairs
     }
 
+    /// Whether a key was asked for before.
+    pub(super) fn asked_for(&self, key: &str) -> bool {
+        self.known.contains(&key)
+    }
+
     pub(super) fn push(&mut self, wrong: Wrong) {
         self.wrongs.push(wrong);
     }
@@ -317,15 +325,10 @@ impl<'a> Keys<'a> {
 /// `did you mean …?`, or all there is to choose from.
 pub(super) fn nearest<'k>(found: &str, known: impl Iterator<Item = &'k str>) -> String {
     let known: Vec<&str> = known.collect();
-    let off = |word: &str| strsim::damerau_levenshtein(found, word);
-    // A third of the letters may be wrong, and one always: more is another word.
-    let is_close = |word: &&str| found.len() <= 64 && off(word) <= (word.len() / 3).max(1);
-    let nearest = known.iter().copied().filter(is_close).map(off).min();
-    let close: Vec<&str> = known.iter().copied().filter(|word| Some(off(word)) == nearest).collect();
-    match (&close[..], &known[..]) {
-        ([word], _) => format!("did you mean `{word}`?"),
-        (_, [only]) => format!("it can only be `{only}`"),
-        _ => format!("one of {}", known.join(", ")),
+    match (config::nearest(found, known.iter().copied()), &known[..]) {
+        (Some(word), _) => format!("did you mean `{word}`?"),
+        (None, [only]) => format!("it can only be `{only}`"),
+        (None, _) => format!("one of {}", known.join(", ")),
     }
 }
 

@@ -367,8 +367,8 @@ async fn a_fault_that_is_added_and_mended_by_hand_changes_nothing_before_or_afte
 
 /// What happens to forty runs of every route: when they are done and what lands.
 async fn history(seed: u64, targets: &[&str]) -> Vec<(String, Option<Timestamp>)> {
-    let mut world = World::default();
-    world.targets = targets.iter().map(|name| TargetName::new(name).expect("a name")).collect();
+    let targets = targets.iter().map(|name| TargetName::new(name).expect("a name")).collect();
+    let world = World { targets, ..World::default() };
     let fault = Fault::from_json(br#"{"kind":"drop-output","rate":0.3}"#, START).expect("a fault");
     let routes = world.routes();
     let door = Direct::new(world, vec![fault], seed, START, Instant::now());
@@ -388,7 +388,7 @@ async fn history(seed: u64, targets: &[&str]) -> Vec<(String, Option<Timestamp>)
     until(120).await;
     let mut history = Vec::new();
     for (target, run) in runs {
-        let found = target.look(&[run.clone()]).await.expect("a sighting").remove(0);
+        let found = target.look(std::slice::from_ref(&run)).await.expect("a sighting").remove(0);
         history.push((run.route.to_string(), found.landed_at));
     }
     history

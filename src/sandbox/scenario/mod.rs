@@ -97,14 +97,6 @@ pub fn covers_same(routes: &[Arc<Route>], a: &LabelSet, b: &LabelSet) -> bool {
     routes.iter().all(|route| a.covers(route) == b.covers(route))
 }
 
-/// Line and column of a byte, both from 1; columns count characters.
-fn place(text: &str, at: usize) -> (u32, u32) {
-    let before = text.get(..at.min(text.len())).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() as u32 + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
-    (line, column)
-}
-
 /// A problem with a file as a whole.
 fn whole(file: &Path, what: String) -> Problem {
     Problem { file: file.to_owned(), place: None, what, hint: None }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use super::{Expect, Scenario, place, whole};
+use super::{Expect, Scenario, whole};
 use crate::{
     canary::{
         LabelName, Labels, Mode, NameError, PlatformName, Route, Sample, TargetName, Timestamp, sample::COLUMNS,
         time::Brief,
     },
-    config::{Problem, Problems},
+    config::{Problem, Problems, problem::place},
     detect::{Deploy, incident::LabelSet},
     sandbox::{
         fault::{Draft, Fault},
