@@ -2,17 +2,25 @@
 //! bounded answers and no redirects. It stands below the seams because drivers of every kind of
 //! seam speak HTTP and may not import each other.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use reqwest::{Client, Url, redirect::Policy};
 
 /// How every HTTP client of the agent reaches the world.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Wire {
     /// `http://`, `https://` or `socks5://` proxy; none: straight. The environment is not asked.
     pub proxy: Option<Url>,
     /// PEM file with further CAs, beside those of the system.
     pub ca_bundle: Option<PathBuf>,
+}
+
+impl fmt::Debug for Wire {
+    /// Without the proxy's user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_ref().map(|url| (url.scheme(), url.host_str().unwrap_or_default(), url.port()));
+        f.debug_struct("Wire").field("proxy", &proxy).field("ca_bundle", &self.ca_bundle).finish()
+    }
 }
 
 /// Why no client could be built.
