@@ -9,7 +9,7 @@ use std::{
 };
 
 use landfall::{
-    canary::{Mode, Timestamp},
+    canary::{Mode, Schedule, Timestamp},
     cli::kinds::kinds,
     config::{self, Options, Plan, Problem, Problems},
     platform::Platform,
@@ -231,6 +231,20 @@ fn files_that_are_not_text_or_far_too_large_are_refused_at_once() {
     assert_eq!(first(&path).file, folder.path().join("probes/folder.toml"));
 }
 
+#[test]
+fn a_plan_that_is_printed_shows_no_secret() {
+    let folder = designed();
+    let main = MAIN.replace("\"http://proxy.example.com:3128\"", "{ file = \"proxy\" }");
+    fs::write(folder.path().join("landfall.toml"), main).expect("written");
+    fs::write(folder.path().join("proxy"), "http://landfall:hunter2@proxy.example.com:3128").expect("written");
+    let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    let printed = format!("{plan:?}");
+    assert!(printed.contains("proxy.example.com"));
+    for secret in ["hunter2", "t0ken", "0123456789abcdef0123"] {
+        assert!(!printed.contains(secret), "{secret}");
+    }
+}
+
 /// The probes that ship are for a real account; all of them together make one plan.
 #[test]
 fn the_probes_that_ship_load_together_and_keep_six_minutes() {
@@ -376,4 +390,37 @@ fn no_text_makes_it_panic() {
             assert!(problems.iter().all(|problem| !problem.to_string().contains("0123456789abcdef")));
         }
     }
+}
+
+/// Cron expressions are parsed by a crate of others: nothing written there may take it down either.
+#[test]
+fn no_cron_expression_makes_it_panic() {
+    let mut dice = fastrand::Rng::with_seed(2015);
+    let words = [
+        "*",
+        "*/5",
+        "*/0",
+        "0/0",
+        "5-1",
+        "1-5",
+        "60",
+        "99999999999",
+        "2099",
+        "MON",
+        "JAN",
+        "?",
+        "L",
+        ",",
+        "-",
+        "1,2,3",
+        "/",
+    ];
+    for _ in 0..3000 {
+        let fields = dice.usize(4..8);
+        let text: Vec<&str> = (0..fields).map(|_| words[dice.usize(..words.len())]).collect();
+        if let Ok(schedule) = Schedule::cron(&text.join(" "), "Europe/Berlin", NOW) {
+            let _ = schedule.longest_gap(NOW);
+        }
+    }
+    assert!(Schedule::cron("*/0 * * * *", "UTC", NOW).is_err());
 }
