@@ -1,5 +1,7 @@
 //! The Treasure Data driver against a stand-in that answers as the platform does, or as it should not.
 
+mod sandbox;
+
 use std::{sync::Arc, time::Duration};
 
 use landfall::{
@@ -335,32 +337,32 @@ async fn a_link_that_appears_late_is_followed() {
 }
 
 #[tokio::test]
-async fn where_exports_are_linked_a_missing_link_is_waited_for_a_moment_by_the_platforms_clock() {
+async fn a_success_without_a_link_waits_for_one_by_the_platforms_clock_unless_none_ever_came() {
     let stand_in = StandIn::start().await;
-    let unlinked = |date: &str| succeeded(json!({})).with("date", date);
-    stand_in
-        .says(
-            "GET /v3/job/show/123",
-            [
-                succeeded(json!({"linked_result_export_job_id": 456})),
-                unlinked("Mon, 24 Aug 2015 21:44:32 GMT"),
-                unlinked("Mon, 24 Aug 2015 21:44:36 GMT"),
-                unlinked("Mon, 24 Aug 2015 21:44:00 GMT"),
-                succeeded(json!({"result": "s3://…@/bucket/path"})).with("date", "Mon, 24 Aug 2015 21:44:32 GMT"),
-            ],
-        )
-        .says("GET /v3/job/show/456", [shown("456", "running", json!({}))]);
-    let driver = driver(&stand_in.url);
-    let mut seen = Vec::new();
-    for _ in 0..5 {
-        seen.push(driver.look(&handle("123")).await.expect("an answer").0.progress);
-    }
+    // The job ended at 21:44:30.
+    let at = |clock: &str, changes: Json| succeeded(changes).with("date", &format!("Mon, 24 Aug 2015 {clock} GMT"));
+    let unlinked = |clock: &str| at(clock, json!({}));
     let (export, done) = (Progress::Running(Phase::Export), Progress::Done { rows: Some(20) });
-    assert_eq!(
-        seen,
-        [export.clone(), export, done.clone(), done.clone(), done],
-        "linked; two seconds after the end; six seconds; a clock before the end; a kind never seen linked"
-    );
+    let cases = [
+        ("in the grace", unlinked("21:44:32"), &export),
+        ("after it", unlinked("21:44:36"), &done),
+        ("in the grace of the next, where none came", unlinked("21:44:32"), &done),
+        ("of another kind, in the grace", at("21:44:32", json!({"result": "s3://…@/bucket/path"})), &export),
+        ("linked", at("21:44:32", json!({"linked_result_export_job_id": 456})), &export),
+        ("in the grace of the next, where one came", unlinked("21:44:32"), &export),
+        ("after it", unlinked("21:44:36"), &done),
+        ("in the grace again", unlinked("21:44:32"), &export),
+        ("a clock that shows less than the end", unlinked("21:44:00"), &done),
+        ("no output", at("21:44:32", json!({"result": ""})), &done),
+        ("no end", at("21:44:32", json!({"end_at": ""})), &done),
+    ];
+    stand_in.says("GET /v3/job/show/456", [shown("456", "running", json!({}))]);
+    let driver = driver(&stand_in.url);
+    for (name, answer, expected) in cases {
+        stand_in.says("GET /v3/job/show/123", [answer]);
+        let (state, _) = driver.look(&handle("123")).await.expect("an answer");
+        assert_eq!(state.progress, *expected, "{name}");
+    }
 }
 
 #[tokio::test]

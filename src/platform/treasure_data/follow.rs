@@ -16,14 +16,18 @@ use crate::{
 /// service, so it is a matter of moments.
 const LINK_GRACE: Duration = Duration::from_secs(5);
 
+/// Schemes remembered: there are fewer kinds of Result Output than that.
+const SCHEMES: usize = 32;
+
 impl TreasureData {
     /// What became of a query that succeeded, and of what it was to write.
     ///
     /// Whether `success` means "computed" or "written", and when an export is linked, no public
     /// source says. Both are met: a linked export's end is the job's end, whenever the link shows.
-    /// Without a link the query's word counts, at once if this platform has never linked an export
-    /// for this kind of address, else after a short grace by the platform's own clock. A link that
-    /// shows later still is followed by later looks; and whether rows landed, the target decides.
+    /// Without a link the query's word counts: after a short grace by the platform's own clock, or
+    /// at once where a grace has passed in vain before and no link was ever seen for this kind of
+    /// address. A link that shows later still is followed by later looks; and whether rows landed,
+    /// the target decides.
     pub(super) async fn after_success(
         &self,
         query: &Report,
@@ -73,8 +77,24 @@ impl TreasureData {
 
     fn link_is_due(&self, query: &Report, at: Option<Timestamp>) -> bool {
         let (Some(output), Some(ended), Some(at)) = (&query.output, query.ended_at, at) else { return false };
-        // `since` is zero for clocks that run backwards; only a plain, short wait counts.
-        at >= ended && at.since(ended) < LINK_GRACE && self.known().linking.contains(output)
+        // A clock that shows less than the end tells nothing.
+        if at < ended {
+            return false;
+        }
+        let in_grace = at.since(ended) < LINK_GRACE;
+        if !in_grace {
+            self.learn_links(query, false);
+        }
+        in_grace && self.known().links.get(output) != Some(&false)
+    }
+
+    /// A link once seen counts for good; a grace passed in vain counts until one is.
+    pub(super) fn learn_links(&self, query: &Report, linked: bool) {
+        let Some(output) = &query.output else { return };
+        let mut known = self.known();
+        if known.links.len() < SCHEMES || known.links.contains_key(output) {
+            *known.links.entry(output.clone()).or_default() |= linked;
+        }
     }
 
     fn reason(&self, report: &Report) -> String {

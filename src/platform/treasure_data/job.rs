@@ -91,14 +91,12 @@ impl Report {
         })
     }
 
-    /// Where a job without an export of its own went wrong. It has counted its rows, and speaks of
-    /// its output: then it was writing them.
+    /// Where a job without an export of its own went wrong. While it was writing, if its log speaks
+    /// of Result Output, or of any export after its rows were counted.
     pub(super) fn failed_in(&self) -> Phase {
         let log = self.log.to_ascii_lowercase();
-        let of_output = ["result output", "result export", "result_export", "resultoutput", "export", "output failed"]
-            .iter()
-            .any(|words| log.contains(words));
-        if self.rows.is_some() && of_output {
+        let of_output = ["result output", "result export", "result_export", "output failed"];
+        if of_output.iter().any(|words| log.contains(words)) || (self.rows.is_some() && log.contains("export")) {
             return Phase::Export;
         }
         self.reached()
@@ -201,13 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_speaks_of_output_after_the_rows_were_counted_is_the_exports() {
+    fn a_failure_that_speaks_of_output_is_the_exports() {
         let failed = |rows: Json, log: &str| {
             let json = json!({"job_id": "123", "status": "error", "num_records": rows, "debug": {"stderr": log}});
             Report::read(&id(), &json).expect("readable").failed_in()
         };
         assert_eq!(failed(json!(20), "Result Output failed: connection refused"), Phase::Export);
-        assert_eq!(failed(json!(null), "Result Output failed: connection refused"), Phase::Execute);
+        assert_eq!(failed(json!(null), "Result Output failed: connection refused"), Phase::Export);
+        assert_eq!(failed(json!(20), "cannot export: connection refused"), Phase::Export);
+        assert_eq!(failed(json!(null), "no such function: export"), Phase::Execute);
         assert_eq!(failed(json!(20), "java.lang.OutOfMemoryError"), Phase::Execute);
     }
 }

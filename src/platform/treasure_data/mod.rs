@@ -59,12 +59,10 @@ struct Known {
     ready: BTreeSet<u32>,
     /// When an import for a seed table was accepted, by rows.
     imported: BTreeMap<u32, Instant>,
-    /// Schemes of Result Output for which this platform links an export job.
-    linking: BTreeSet<String>,
+    /// Whether this platform links export jobs, by scheme of the Result Output address: kinds of
+    /// targets may be served differently.
+    links: BTreeMap<String, bool>,
 }
-
-/// Schemes remembered: there are fewer kinds of Result Output than that.
-const SCHEMES: usize = 32;
 
 impl TreasureData {
     /// A driver. Touches no network.
@@ -188,11 +186,8 @@ impl Platform for TreasureData {
     async fn look(&self, handle: &Handle) -> Result<(JobState, Handle), PlatformError> {
         let (id, known_export) = self.ids(handle)?;
         let (query, at) = self.show(&id).await?.ok_or(PlatformError::NotFound)?;
-        if let (Some(_), Some(output)) = (&query.export, &query.output) {
-            let mut known = self.known();
-            if known.linking.len() < SCHEMES {
-                known.linking.insert(output.clone());
-            }
+        if query.export.is_some() {
+            self.learn_links(&query, true);
         }
         let export_id = query.export.clone().or(known_export);
         let (progress, export) = match query.status {
