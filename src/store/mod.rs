@@ -203,7 +203,7 @@ pub trait Store: Send + Sync {
     /// after an hour. What is pending or watched stays.
     async fn thin(&self, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Keeps small texts over restarts (intake password, dedup salt), by name.
+    /// Keeps small texts over restarts (dedup salt), by name.
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
 
     /// Sets one.

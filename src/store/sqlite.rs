@@ -8,6 +8,7 @@ mod apply;
 mod compact;
 mod read;
 mod schema;
+mod thin;
 mod write;
 
 use std::{

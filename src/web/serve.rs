@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// Connections at once. More wait in the listener's queue; a page and a scrape need one each.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 512;
 /// Headers come within this, on a new connection and between two requests of one.
 const HEADERS: Duration = Duration::from_secs(20);
 /// Most bytes of headers.

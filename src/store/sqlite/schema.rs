@@ -22,7 +22,7 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Connection, StoreError
     Ok(connection)
 }
 
-/// Makes the file readable by its owner only: deliveries and the intake's password are in it.
+/// Makes the file readable by its owner only: what platforms delivered is in it.
 fn create_private(path: &Path) -> Result<(), StoreError> {
     let mut options = std::fs::File::options();
     options.write(true).create_new(true);
