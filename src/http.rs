@@ -45,6 +45,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 impl Wire {
     /// A client that never follows a redirect and takes nothing from the environment.
     pub fn client(&self) -> Result<Client, WireError> {
+        self.builder()?.build().map_err(|error| WireError::Client(error.to_string()))
+    }
+
+    /// The same for bodies that are wanted as they are stored, packed or not.
+    pub fn client_as_is(&self) -> Result<Client, WireError> {
+        self.builder()?.no_gzip().build().map_err(|error| WireError::Client(error.to_string()))
+    }
+
+    fn builder(&self) -> Result<reqwest::ClientBuilder, WireError> {
         // Idempotent: a second installation is refused and the first stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
@@ -67,7 +76,7 @@ impl Wire {
             }
             builder = builder.tls_certs_merge(extra);
         }
-        builder.build().map_err(|error| WireError::Client(error.to_string()))
+        Ok(builder)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     config::{self, Kind, Kinds, NoNotifier, Options, Problem, Problems},
     platform::{Platform, treasure_data},
     target::{
-        Target, postgresql,
+        Target, object_store, postgresql,
         webhook::{self, Intake},
     },
 };
@@ -18,6 +18,7 @@ pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Targe
     Kinds {
         platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
         targets: vec![
+            Kind::new("object-store", object_store::MODES, object_store::open),
             Kind::new("postgresql", postgresql::MODES, postgresql::open),
             Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
         ],

@@ -17,8 +17,8 @@ use session::Connections;
 
 use super::{Swept, Target, TargetError};
 use crate::{
-    canary::{Address, Mode, Run, Sighting, Timestamp, time::parse_duration},
-    config::{Opening, Problems, SecretSource},
+    canary::{Address, Mode, Run, Sighting, Timestamp},
+    config::{Length, Opening, Problems, SecretSource},
     http::Wire,
 };
 
@@ -27,8 +27,10 @@ pub const MODES: &[Mode] = &Mode::ALL;
 
 /// Longest a statement may take: a canary's table is read in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// A server needs some time.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// The agent gives a look 20 s; connecting needs its share of them.
-const MOST_PATIENCE: Duration = Duration::from_secs(15);
+const MOST_PATIENCE: Duration = Duration::from_secs(12);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +39,7 @@ struct Keys {
     result_url: Option<Spanned<SecretSource>>,
     table: Spanned<String>,
     schema: Option<Spanned<String>>,
-    timeout: Option<Spanned<String>>,
+    timeout: Option<Spanned<Length>>,
 }
 
 /// Opens `[target.NAME.postgresql]`.
@@ -47,16 +49,14 @@ pub fn open(opening: &Opening<'_>) -> Result<Arc<dyn Target>, Problems> {
     let mut note = |at: std::ops::Range<usize>, what: String, hint: Option<&str>| {
         problems.push(opening.section.problem(at, what, hint.map(str::to_owned)));
     };
-    let patience = match keys.timeout.as_ref().map(|written| (written.span(), parse_duration(written.get_ref()))) {
+    let patience = match keys.timeout.as_ref() {
         None => PATIENCE,
-        Some((_, Ok(patience))) if (Duration::from_millis(100)..=MOST_PATIENCE).contains(&patience) => patience,
-        Some((at, Ok(_))) => {
-            note(at, "`timeout` is out of bounds".to_owned(), Some("write 100ms to 15s"));
-            PATIENCE
-        }
-        Some((at, Err(error))) => {
-            note(at, format!("`timeout`: {error}"), Some("write \"5s\""));
-            PATIENCE
+        Some(written) => {
+            let Length(patience) = *written.get_ref();
+            if !(LEAST_PATIENCE..=MOST_PATIENCE).contains(&patience) {
+                note(written.span(), "`timeout` is out of bounds".to_owned(), Some("write \"100ms\" to \"12s\""));
+            }
+            patience
         }
     };
     let schema = keys.schema.as_ref().map(|schema| schema.get_ref().as_str());

@@ -162,7 +162,7 @@ fn a_gzip_bomb_is_unpacked_no_further_than_its_room() {
 
 #[test]
 fn rows_beyond_the_bound_are_not_kept() {
-    let many = json_rows()[0].repeat(1) + &format!("\n{}", json_rows()[0]).repeat(5000);
+    let many = json_rows()[0].clone() + &format!("\n{}", json_rows()[0]).repeat(5000);
     assert_eq!(read(many.as_bytes(), Format::Jsonl, b',').rows.len(), 124);
     let data = format!(r#"{{"data":[{}]}}"#, vec!["[]"; 5000].join(","));
     assert_eq!(document(data.as_bytes(), 124).rows.len(), 124);

@@ -331,7 +331,7 @@ mod tests {
         let url = Secret::new("postgresql://u:hunter2@[::1]:5433/d?sslmode=verify-full");
         let place = Place::new(&url, &Wire::default()).expect("valid");
         assert_eq!(format!("{place:?}"), "::1:5433/d");
-        let socket = Secret::new("postgresql://u@/d?host=/run/postgresql");
+        let socket = Secret::new("postgresql://u@localhost/d?host=/run/postgresql");
         assert!(Place::new(&socket, &Wire::default()).is_ok());
     }
 
