@@ -18,7 +18,7 @@ use landfall::{
         treasure_data::{Account, Engine, TreasureData},
     },
     sandbox::{
-        World, bucket,
+        Guesses, World, bucket,
         http::{Running, Settings, accounts, serve},
     },
 };
@@ -36,12 +36,16 @@ fn now() -> Timestamp {
 }
 
 async fn sandbox() -> Running {
+    sandbox_with(Guesses::default()).await
+}
+
+async fn sandbox_with(guesses: Guesses) -> Running {
     let any = "127.0.0.1:0".parse().expect("an address");
     let settings = Settings {
         listen: any,
         bucket_listen: any,
         allow_output: Vec::new(),
-        world: World::brisk(),
+        world: World { guesses, ..World::brisk() },
         seed: 1,
         now: Arc::new(now),
     };
@@ -309,11 +313,11 @@ async fn faults_injected_over_http_spoil_what_they_name_and_nothing_else() {
     }
     assert_eq!(receiver.take(), Vec::<Json>::new());
     assert_eq!(two.run("hive", &receiver.url).await["status"], "success");
-    assert_eq!(receiver.take(), [all.clone()]);
+    assert_eq!(receiver.take(), std::slice::from_ref(&all));
     one.mend(&id).await;
     assert_eq!(one.send("DELETE", &format!("/sandbox/faults/{id}"), None).await.0, 404);
     one.run("hive", &receiver.url).await;
-    assert_eq!(receiver.take(), [all.clone()]);
+    assert_eq!(receiver.take(), std::slice::from_ref(&all));
 
     for (fault, rows) in [
         (json!({ "kind": "partial-output" }), json!([["m", 1], ["m", 2]])),
@@ -335,7 +339,7 @@ async fn faults_injected_over_http_spoil_what_they_name_and_nothing_else() {
         let at_once = receiver.take();
         assert_eq!(at_once.len(), usize::from(fault["kind"] == "duplicate-output"));
         one.mend(&id).await;
-        assert_eq!(receiver.next().await, [all.clone()]);
+        assert_eq!(receiver.next().await, std::slice::from_ref(&all));
     }
 
     for (fault, says, delivered) in [
@@ -556,4 +560,85 @@ fn cell(value: &Json) -> Cell {
         Json::String(text) => Cell::Text(text.clone()),
         other => panic!("{other}"),
     }
+}
+
+/// Nobody outside knows how the real platform does it, so the sandbox can do it either way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_guessed_of_the_real_platform_is_a_switch() {
+    for (guesses, query_says, is_linked) in [
+        (Guesses::default(), "error", true),
+        (Guesses { failed_export_fails_query: false, ..Guesses::default() }, "success", true),
+        (Guesses { success_waits_for_export: false, ..Guesses::default() }, "success", true),
+        (Guesses { export_is_linked: false, ..Guesses::default() }, "error", false),
+        (Guesses { link_appears_after: Duration::from_secs(3600), ..Guesses::default() }, "error", false),
+    ] {
+        let running = sandbox_with(guesses).await;
+        let client = Client::of(&running, 0);
+        assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+        let job = client.run("presto", "web://127.0.0.1:1/").await;
+        let link = &job["linked_result_export_job_id"];
+        assert_eq!((&job["status"], link.is_number()), (&json!(query_says), is_linked), "{guesses:?}: {job}");
+        if is_linked {
+            let export = client.end(&link.to_string()).await;
+            assert_eq!((&export["status"], &export["type"]), (&json!("error"), &json!("result_export")), "{export}");
+            assert!(export["debug"]["stderr"].to_string().contains("cannot reach the target"), "{export}");
+        }
+        running.stop().await;
+    }
+}
+
+/// A `landfall sandbox` of its own, ended with its value.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_command_writes_a_config_that_stands_and_ends_when_asked() {
+    use std::{
+        io::{BufRead, BufReader},
+        os::unix::fs::PermissionsExt,
+        process::Stdio,
+    };
+    let landfall = || Command::new(env!("CARGO_BIN_EXE_landfall"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("landfall.toml");
+    let start = || {
+        let mut command = landfall();
+        command.args(["sandbox", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:19441", "--write-config"]);
+        command.arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut sandbox = Daemon(start().spawn().expect("started"));
+    let mut told = BufReader::new(sandbox.0.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("Ctrl-C") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    let check = landfall().arg("check").arg("-c").arg(&config).output().expect("ran");
+    let said = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+    assert_eq!(check.status.code(), Some(0), "{said}");
+    for name in ["presto", "hadoop1", "hadoop2", "web", "bucket"] {
+        assert!(said.contains(name), "{said}");
+    }
+    for entry in std::fs::read_dir(folder.path().join("secrets")).expect("secrets") {
+        let mode = entry.expect("a file").metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let ended = Command::new("kill").args(["-TERM", &sandbox.0.id().to_string()]).status();
+    assert!(ended.is_ok_and(|status| status.success()));
+    assert_eq!(sandbox.0.wait().expect("ended").code(), Some(0));
+
+    // A config that somebody else wrote is not written over.
+    std::fs::write(&config, "[agent]\n").expect("written");
+    let refused = start().output().expect("ran");
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&config).expect("still there"), "[agent]\n");
+    let open = landfall().args(["sandbox", "--listen", "0.0.0.0:0"]).output().expect("ran");
+    assert_eq!(open.status.code(), Some(2), "{}", String::from_utf8_lossy(&open.stderr));
 }

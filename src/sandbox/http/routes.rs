@@ -93,7 +93,7 @@ fn account_of(house: &House, head: &Head) -> Result<Option<usize>, Trouble> {
     }
     let denied = || Trouble::new(StatusCode::UNAUTHORIZED, "Authentication failed: the API key is missing or wrong");
     let sent = head.headers.get(header::AUTHORIZATION).and_then(|sent| sent.to_str().ok()).ok_or_else(denied)?;
-    let key = sent.strip_prefix("TD1 ").unwrap_or(sent).trim();
+    let key = sent.strip_prefix("TD1 ").ok_or_else(denied)?.trim();
     house.account_of(key).map(Some).ok_or_else(denied)
 }
 
