@@ -1,14 +1,17 @@
 //! The sandbox's SQL engine: databases and tables of an account, and queries fenced in an embedded
 //! SQLite. It knows nothing of jobs: text goes in, rows or an error come out.
 
+mod database;
 mod dialect;
 mod fence;
 mod functions;
+mod token;
 mod warehouse;
 
+pub use database::{Column, DatabaseInfo, Import, TableInfo};
 pub use dialect::Dialect;
 pub use fence::{Context, Limits};
-pub use warehouse::{Column, DatabaseInfo, Import, TableInfo, Warehouse, WarehouseError};
+pub use warehouse::{Warehouse, WarehouseError};
 
 /// One value of a result.
 #[derive(Clone, Debug, PartialEq)]

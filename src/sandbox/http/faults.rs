@@ -27,6 +27,7 @@ pub(super) fn inject(house: &House, body: &[u8]) -> Answer {
     if engine.faults(now).count() >= MOST {
         return Err(Trouble::unfit(format!("there are {MOST} faults already; mend some")));
     }
+    tracing::info!(kind = %fault.kind, at = %fault.selector, rate = fault.rate, "a fault is injected");
     let id = engine.add(fault);
     if id.0 >= MOST_EVER {
         engine.mend(id, now);
@@ -85,7 +86,10 @@ pub(super) fn list(house: &House) -> Answer {
 pub(super) fn mend(house: &House, id: &str) -> Answer {
     let now = house.now();
     match id.parse() {
-        Ok(number) if house.engine().mend(FaultId(number), now) => ok(json!({ "id": number, "mended_at": now })),
+        Ok(number) if house.engine().mend(FaultId(number), now) => {
+            tracing::info!(id = number, "a fault is mended");
+            ok(json!({ "id": number, "mended_at": now }))
+        }
         _ => Err(Trouble::absent("there is no such fault, or it is over")),
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP door: Treasure Data's REST API v3, closely enough that the vendor's own clients work
 //! unchanged, over the same engine as the direct door. Queries run, Result Output is written.
-//! Reading order: wire, request, routes, jobs, work.
+//! Reading order: wire, request, routes, submit, work, jobs.
 
 mod answer;
 mod book;
@@ -12,6 +12,7 @@ mod jobs;
 mod request;
 mod results;
 mod routes;
+mod submit;
 mod tables;
 pub(super) mod wire;
 mod work;

@@ -15,7 +15,7 @@ use super::{
     house::House,
     jobs,
     request::{Call, Head, is_local_host},
-    tables,
+    submit, tables,
     wire::{HangUp, Reply},
 };
 use crate::sandbox::{self, Place};
@@ -101,7 +101,7 @@ fn account_of(house: &House, head: &Head) -> Result<Option<usize>, Trouble> {
 fn place_of(house: &House, account: Option<usize>, call: &Call) -> Place {
     let Some(account) = account else { return Place::default() };
     match call.path.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
-        ["job", "issue", kind, _] => jobs::place_of_issue(house, account, kind, &call.params),
+        ["job", "issue", kind, _] => submit::place_of_issue(house, account, kind, &call.params),
         ["job", "status_by_domain_key", key] => {
             let id = house.book().by_key(account, key);
             id.map_or_else(|| of_account(house, account), |id| of_job(house, account, &id.to_string()))
@@ -161,7 +161,7 @@ async fn dispatch(house: &Arc<House>, who: Option<usize>, call: Call) -> Answer 
             tables::import(house, account, (own(db), own(table)), id, call).await
         }
 
-        ["job", "issue", kind, db] if post => jobs::issue(house, at, own(kind), own(db), params).await,
+        ["job", "issue", kind, db] if post => submit::issue(house, at, own(kind), own(db), params).await,
         ["job", "show", id] if get => jobs::show(house, at, id),
         ["job", "status", id] if get => jobs::status(house, at, id),
         ["job", "status_by_domain_key", key] if get => jobs::status_by_key(house, at, key),
@@ -169,7 +169,7 @@ async fn dispatch(house: &Arc<House>, who: Option<usize>, call: Call) -> Answer 
         ["job", "list"] if get => jobs::list(house, at, params),
         ["job", "kill", id] if post => jobs::kill(house, at, id),
         ["job", "result", id] if get => jobs::result(house, at, id, params, &call.headers),
-        ["job", "result_export", id] if post => jobs::result_export(house, at, id, params),
+        ["job", "result_export", id] if post => submit::result_export(house, at, id, params),
 
         ["result", "list"] if get => connections::list(account),
         ["result", "create", name] if post => connections::create(account, name, params),

@@ -1,7 +1,10 @@
-//! Presto's and Hive's SQL as SQLite understands it: a tokenizer and a few rewrites, enough for the
-//! queries that people try first. What it does not know goes through unchanged.
+//! Presto's and Hive's SQL as SQLite understands it: a few rewrites, enough for the queries that
+//! people try first. What it does not know goes through unchanged.
 
-use super::QueryError;
+use super::{
+    QueryError,
+    token::{Kind, Token, tokens},
+};
 
 /// Whose SQL a job speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,45 +43,6 @@ pub(super) struct Sql {
     pub(super) qualifiers: Vec<String>,
     /// Every quoted name: a column of that name was named so on purpose.
     pub(super) quoted: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Word,
-    Quoted,
-    Text,
-    Number,
-    Symbol,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Token {
-    kind: Kind,
-    /// As SQLite reads it.
-    text: String,
-}
-
-impl Token {
-    fn symbol(text: &str) -> Self {
-        Self { kind: Kind::Symbol, text: text.to_owned() }
-    }
-
-    fn word(text: &str) -> Self {
-        Self { kind: Kind::Word, text: text.to_owned() }
-    }
-
-    fn is(&self, word: &str) -> bool {
-        matches!(self.kind, Kind::Word | Kind::Symbol) && self.text.eq_ignore_ascii_case(word)
-    }
-
-    /// The name, if it is one.
-    fn name(&self) -> Option<String> {
-        match self.kind {
-            Kind::Word => Some(self.text.to_ascii_lowercase()),
-            Kind::Quoted => Some(self.text[1..self.text.len() - 1].replace("\"\"", "\"")),
-            _ => None,
-        }
-    }
 }
 
 /// Reads a statement.
@@ -364,109 +328,6 @@ fn derived_tables(tokens: Vec<Token>) -> Vec<Token> {
 /// Words that may follow a query in brackets and be followed by a bracket, and are no alias.
 const KEYWORDS: [&str; 12] =
     ["on", "using", "in", "and", "or", "union", "except", "intersect", "where", "values", "over", "filter"];
-
-/// Splits a text into tokens; comments and space go.
-fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, QueryError> {
-    let open = |what: &str| QueryError::Refused(format!("{what} is not closed"));
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let (token, used) = match first {
-            c if c.is_whitespace() => (None, c.len_utf8()),
-            '-' if rest.starts_with("--") => (None, rest.find('\n').unwrap_or(rest.len())),
-            '/' if rest.starts_with("/*") => {
-                (None, rest[2..].find("*/").map(|end| end + 4).ok_or_else(|| open("a comment"))?)
-            }
-            '\'' | '"' if dialect == Dialect::Hive => {
-                let (value, used) = hive_text(rest, first).ok_or_else(|| open("a text"))?;
-                (Some(Token { kind: Kind::Text, text: format!("'{}'", value.replace('\'', "''")) }), used)
-            }
-            '\'' | '"' | '`' => {
-                let (value, used) = doubled(rest, first).ok_or_else(|| open("a text"))?;
-                let token = match first {
-                    '\'' => Token { kind: Kind::Text, text: format!("'{}'", value.replace('\'', "''")) },
-                    _ => Token { kind: Kind::Quoted, text: format!("\"{}\"", value.replace('"', "\"\"")) },
-                };
-                (Some(token), used)
-            }
-            c if c.is_alphabetic() || c == '_' => {
-                let used = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
-                (Some(Token::word(&rest[..used])), used)
-            }
-            c if c.is_ascii_digit() => {
-                let used = number(rest);
-                (Some(Token { kind: Kind::Number, text: rest[..used].to_owned() }), used)
-            }
-            '\0' => return Err(QueryError::Refused("a NUL in the query".to_owned())),
-            c => {
-                let long = ["<>", "!=", "<=", ">=", "||", "==", "->>", "->", "<<", ">>"];
-                let used = long.iter().find(|s| rest.starts_with(**s)).map_or(c.len_utf8(), |s| s.len());
-                (Some(Token::symbol(&rest[..used])), used)
-            }
-        };
-        out.extend(token);
-        rest = &rest[used..];
-    }
-    Ok(out)
-}
-
-/// A quoted text in which the quote is doubled.
-fn doubled(text: &str, quote: char) -> Option<(String, usize)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        if c != quote {
-            value.push(c);
-        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
-            value.push(quote);
-        } else {
-            return Some((value, at + 1));
-        }
-    }
-    None
-}
-
-/// A quoted text with backslash escapes.
-fn hive_text(text: &str, quote: char) -> Option<(String, usize)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next()?.1 {
-                'n' => value.push('\n'),
-                't' => value.push('\t'),
-                'r' => value.push('\r'),
-                '0' => value.push('0'),
-                // LIKE patterns keep their backslash.
-                escaped @ ('%' | '_') => value.extend(['\\', escaped]),
-                escaped => value.push(escaped),
-            },
-            c if c == quote => return Some((value, at + 1)),
-            c => value.push(c),
-        }
-    }
-    None
-}
-
-/// How long the number at the start is: digits, a fraction, an exponent.
-fn number(text: &str) -> usize {
-    let digits = |from: usize| from + text[from..].bytes().take_while(u8::is_ascii_digit).count();
-    if text.starts_with("0x") || text.starts_with("0X") {
-        return 2 + text[2..].bytes().take_while(u8::is_ascii_hexdigit).count();
-    }
-    let mut end = digits(0);
-    if text[end..].starts_with('.') {
-        end = digits(end + 1);
-    }
-    if text[end..].starts_with(['e', 'E']) {
-        let sign = usize::from(text[end + 1..].starts_with(['+', '-']));
-        let exponent = digits(end + 1 + sign);
-        if exponent > end + 1 + sign {
-            end = exponent;
-        }
-    }
-    end
-}
 
 #[cfg(test)]
 mod tests {
