@@ -1,50 +1,140 @@
-//! `landfall replay`: plays scenarios on virtual time.
+//! `landfall replay`: plays scenarios on virtual time through the real scheduler, judge and
+//! detector, without real I/O.
 
 pub mod play;
+mod report;
 
-/// Plays scenarios.
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::Result;
+
+use self::{
+    play::{Play, Played},
+    report::Report,
+};
+use super::{
+    Format,
+    exit::{NO, USAGE, YES},
+};
+use crate::sandbox::scenario::Scenario;
+
+/// Plays scenarios on virtual time, and says whether what must be detected was.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  landfall replay 2015-08-24               a real incident by name
+  landfall replay tests/scenarios/*.toml   many at once
+  landfall replay 2015-08-24 --seeds 100   median, 99 % and worst over a hundred worlds")]
+pub struct Args {
+    /// Scenario files, or names of real incidents.
+    #[arg(required = true, value_name = "FILE|NAME")]
+    scenarios: Vec<PathBuf>,
+    /// Plays each with so many seeds, on every core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seeds: Option<u64>,
+    /// How results are written; json is one line a scenario.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// A scenario file is a page of text.
+const LARGEST: u64 = 1 << 20;
+
+fn find(name: &Path) -> Result<Scenario, String> {
+    let text = match std::fs::metadata(name) {
+        Ok(file) if file.len() > LARGEST => return Err(format!("{}: larger than 1 MB", name.display())),
+        Ok(_) => std::fs::read_to_string(name).map_err(|error| format!("{}: {error}", name.display()))?,
+        Err(error) => {
+            return Scenario::builtin(&name.to_string_lossy()).ok_or_else(|| {
+                let known = Scenario::builtin_names().collect::<Vec<_>>().join(", ");
+                format!("{}: {error}\n  hint: name a file, or one of {known}", name.display())
+            });
+        }
+    };
+    Scenario::parse(name, &text)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
 
 /// `landfall replay`.
-pub fn replay(_: &Args) -> anyhow::Result<u8> {
-    use crate::sandbox::*;
-    let start = crate::canary::Timestamp::parse_rfc3339("2015-08-24T14:00:00-07:00").unwrap();
-    let min = |m: u64| start.plus(std::time::Duration::from_secs(m * 60));
-    let fault = Fault {
-        kind: FaultKind::DropOutput,
-        selector: "worker=v5".parse().unwrap(),
-        rate: 1.0,
-        from: min(44),
-        until: Some(min(148)),
-    };
-    let p = play::Play {
-        world: World::default(),
-        faults: vec![fault],
-        deploys: vec![crate::detect::Deploy { service: "worker".into(), version: "v6".into(), at: min(43) }],
-        start,
-        lasts: std::time::Duration::from_secs(4 * 3600),
-    };
-    for seed in 0..5 {
-        let t = tokio::time::Instant::now();
-        let played = play::play(&p, seed)?;
-        println!("{:?} runs {}", t.elapsed(), played.runs);
-        for n in &played.notices {
-            println!(
-                "  {} {:?} {} {} {:?}",
-                n.at,
-                n.change,
-                n.incident.outcome,
-                n.incident.suspects_text(),
-                n.incident.deploy.as_ref().map(|d| &d.service)
-            );
-        }
-        for i in &played.incidents {
-            println!("  {} {} {:?} {:?}", i.suspects_text(), i.outcome, i.onset, i.resolved_at);
-            for s in &i.history {
-                println!("     {} {}", s.at, s.text);
+pub fn replay(args: &Args) -> Result<u8> {
+    let (mut scenarios, mut wrong) = (Vec::new(), false);
+    for name in &args.scenarios {
+        match find(name) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(problems) => {
+                wrong = true;
+                eprintln!("{problems}");
             }
         }
     }
-    Ok(0)
+    if wrong {
+        return Ok(USAGE);
+    }
+    let mut all_pass = true;
+    for scenario in &scenarios {
+        let report = match args.seeds {
+            None => Report::of(scenario, &play_once(scenario, scenario.seed)?),
+            Some(n) => match Report::sum_up(play_many(scenario, n)?) {
+                Some(report) => report,
+                None => continue,
+            },
+        };
+        all_pass &= report.pass;
+        let mut out = std::io::stdout().lock();
+        match args.format {
+            Format::Json => writeln!(out, "{}", serde_json::to_string(&report)?)?,
+            Format::Text => write!(out, "{}", report.text())?,
+        }
+    }
+    Ok(if all_pass { YES } else { NO })
+}
+
+fn play_once(scenario: &Scenario, seed: u64) -> Result<Played> {
+    let play = Play {
+        world: scenario.world.clone(),
+        faults: scenario.faults.clone(),
+        deploys: scenario.deploys.clone(),
+        start: scenario.start,
+        lasts: scenario.lasts,
+    };
+    play::play(&play, seed)
+}
+
+/// Every seed from the scenario's own on, on every core; in the order of the seeds.
+fn play_many(scenario: &Scenario, n: u64) -> Result<Vec<Report>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(n as usize);
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let progress = std::io::stderr().is_terminal();
+    let work = || -> Result<Vec<(u64, Report)>> {
+        let mut reports = Vec::new();
+        loop {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            if nth >= n {
+                return Ok(reports);
+            }
+            let played = play_once(scenario, scenario.seed.wrapping_add(nth))?;
+            reports.push((nth, Report::of(scenario, &played)));
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if progress {
+                eprint!("\r{}: {done}/{n} ", scenario.name);
+            }
+        }
+    };
+    let mut reports = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut reports = Vec::new();
+        for thread in threads {
+            reports.extend(thread.join().map_err(|_| anyhow::anyhow!("a replay panicked"))??);
+        }
+        anyhow::Ok(reports)
+    })?;
+    if progress {
+        eprint!("\r\x1b[K");
+    }
+    reports.sort_by_key(|(nth, _)| *nth);
+    Ok(reports.into_iter().map(|(_, report)| report).collect())
 }

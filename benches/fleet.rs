@@ -1,0 +1,238 @@
+//! How much a fleet of routes costs: `cargo bench --bench fleet -- --routes 1000 --format json`.
+//!
+//! Two plays, each of its own process' CPU and memory: `virtual` flies runs on virtual time through
+//! scheduler, judge, detector and the ledger in memory; `real` runs the daemon's parts (SQLite
+//! ledger, metrics, board) on the wall clock against the direct door. Both leave out the network.
+
+use std::{
+    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    time::Duration,
+};
+
+use landfall::{
+    agent::{Agent, Clock, Dice, Hearer, lifecycle::{OpenPlan, Parts}},
+    canary::{CanaryName, LabelName, Labels, Mode, PlatformName, Route, Run, Sample, Schedule, TargetName, Timestamp, Verdict},
+    config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetPlan},
+    http::Wire,
+    metrics::{BuildInfo, Metrics},
+    platform::Platform,
+    sandbox::{Spread, World, WorldPlatform, direct::Direct},
+    store::{Notice, Store, memory::Memory, sqlite::Sqlite},
+    target::Target,
+};
+use tokio::time::Instant;
+
+const EVERY: Duration = Duration::from_secs(60);
+
+struct Count(AtomicU64);
+
+impl Hearer for Count {
+    fn verdict(&self, verdict: &Verdict, _: &Run) {
+        self.0.fetch_add(u64::from(!verdict.provisional), Ordering::Relaxed);
+    }
+    fn notice(&self, _: &Notice) {}
+}
+
+/// Seconds of user and system time of this process so far.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace().collect();
+    let ticks = |n: usize| fields[n].parse::<f64>().expect("a number");
+    // 100 ticks a second on every Linux that Rust runs on.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn resident_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("a number") / 1024.0
+}
+
+/// Ten targets; as many platforms as it takes.
+fn world(routes: usize) -> World {
+    let mut world = World::default();
+    let label = |name: &str, value: String| (LabelName::new(name).expect("valid"), value.into());
+    world.platforms = (0..routes.div_ceil(10))
+        .map(|n| WorldPlatform {
+            name: PlatformName::new(&format!("p{n}")).expect("valid"),
+            labels: Labels::new([
+                label("engine", ["hive", "presto"][n % 2].into()),
+                label("cluster", format!("c{}", n % 20)),
+                label("worker", format!("v{}", n % 3)),
+                label("region", format!("r{}", n % 4)),
+            ]),
+            job_time: Spread::LogNormal { p50: Duration::from_secs(4), p99: Duration::from_secs(15) },
+            land_time: Spread::Between(Duration::from_secs(1), Duration::from_secs(3)),
+        })
+        .collect();
+    world.targets = (0..10).map(|n| TargetName::new(&format!("t{n}")).expect("valid")).collect();
+    world
+}
+
+fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
+    let mut flown: Vec<Arc<Route>> = world.routes();
+    flown.truncate(routes);
+    Plan {
+        agent: AgentPlan {
+            name: "fleet".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            intake: None,
+            store: "fleet.db".into(),
+            detect_within: None,
+            token: None,
+            wire: Wire::default(),
+            file: "fleet".into(),
+        },
+        platforms: (world.platforms.iter())
+            .map(|platform| PlatformPlan {
+                name: platform.name.clone(),
+                labels: platform.labels.clone(),
+                in_flight: u32::MAX,
+                per_hour: u32::MAX,
+                driver: Arc::new(direct.platform(&platform.name)) as Arc<dyn Platform>,
+            })
+            .collect(),
+        targets: (world.targets.iter())
+            .map(|target| TargetPlan {
+                name: target.clone(),
+                labels: Labels::default(),
+                driver: Arc::new(direct.target(target)) as Arc<dyn Target>,
+            })
+            .collect(),
+        notifiers: Vec::new(),
+        canaries: vec![CanaryPlan {
+            name: CanaryName::new("result-output").expect("valid"),
+            schedule: Schedule::Every(EVERY),
+            objective: Duration::from_secs(120),
+            deadline: Duration::from_secs(300),
+            sample: Sample::default(),
+        }],
+        routes: flown,
+    }
+}
+
+/// CPU seconds for a thousand runs on virtual time.
+fn fly_virtually(routes: usize) -> (f64, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("runtime");
+    let before = cpu();
+    let runs = runtime.block_on(async {
+        let (origin, start) = (Instant::now(), Timestamp::from_secs(1_440_000_000));
+        let world = world(routes);
+        let direct = Direct::new(world.clone(), Vec::new(), 1, start, origin);
+        let count = Arc::new(Count(AtomicU64::new(0)));
+        let parts = Parts {
+            plan: plan(&world, &direct, routes),
+            store: Arc::new(Memory::new()) as Arc<dyn Store>,
+            clock: Clock::Since { start, origin },
+            dice: Dice::seeded(1),
+            metrics: None,
+            hearer: Arc::clone(&count) as Arc<dyn Hearer>,
+            is_daemon: false,
+        };
+        let _agent = Agent::start(parts).await.expect("starts");
+        tokio::time::sleep(EVERY * 10).await;
+        count.0.load(Ordering::Relaxed)
+    });
+    runtime.shutdown_background();
+    ((cpu() - before) / (runs as f64 / 1000.0), runs)
+}
+
+struct Real {
+    cpu_cores: f64,
+    resident_mb: f64,
+    lateness_p99_s: f64,
+    scrape_ms: f64,
+    scrape_kb: f64,
+    runs: u64,
+}
+
+/// The daemon's parts on the wall clock for `lasts`.
+fn fly_really(routes: usize, lasts: Duration) -> Real {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let clock = Clock::System;
+        let (origin, start) = (Instant::now(), clock.now());
+        let world = world(routes);
+        let direct = Direct::new(world.clone(), Vec::new(), 1, start, origin);
+        let metrics = Arc::new(Metrics::new(&BuildInfo { version: "bench".into(), revision: String::new() }));
+        let count = Arc::new(Count(AtomicU64::new(0)));
+        let parts = Parts {
+            plan: plan(&world, &direct, routes),
+            store: Arc::new(Sqlite::open(&folder.path().join("fleet.db"), start).expect("opens")) as Arc<dyn Store>,
+            clock,
+            dice: Dice::seeded(1),
+            metrics: Some(Arc::clone(&metrics)),
+            hearer: Arc::clone(&count) as Arc<dyn Hearer>,
+            is_daemon: true,
+        };
+        let agent = Agent::start(parts).await.expect("starts");
+        tokio::time::sleep(EVERY.min(lasts / 3)).await;
+        let (began, cpu_before) = (Instant::now(), cpu());
+        tokio::time::sleep(lasts - EVERY.min(lasts / 3)).await;
+        let cpu_cores = (cpu() - cpu_before) / began.elapsed().as_secs_f64();
+        let resident_mb = resident_mb();
+        let before = Instant::now();
+        let page = metrics.render();
+        let scrape_ms = before.elapsed().as_secs_f64() * 1000.0;
+        let real = Real {
+            cpu_cores,
+            resident_mb,
+            lateness_p99_s: lateness_p99(&page),
+            scrape_ms,
+            scrape_kb: page.len() as f64 / 1024.0,
+            runs: count.0.load(Ordering::Relaxed),
+        };
+        agent.stop().await;
+        real
+    })
+}
+
+/// The bound of the histogram's bucket in which the 99th percentile lies.
+fn lateness_p99(page: &str) -> f64 {
+    let buckets: Vec<(f64, f64)> = page
+        .lines()
+        .filter_map(|line| {
+            let (bound, n) = line.strip_prefix("landfall_schedule_lateness_seconds_bucket{le=\"")?.split_once("\"} ")?;
+            Some((bound.parse().unwrap_or(f64::INFINITY), n.parse().ok()?))
+        })
+        .collect();
+    let all = buckets.last().map_or(0.0, |(_, n)| *n);
+    buckets.iter().find(|(_, n)| *n >= 0.99 * all).map_or(f64::NAN, |(bound, _)| *bound)
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (mut routes, mut json, mut lasts) = (1_000, false, Duration::from_secs(180));
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--routes" => routes = args.next().and_then(|n| n.parse().ok()).expect("--routes N"),
+            "--seconds" => lasts = Duration::from_secs(args.next().and_then(|n| n.parse().ok()).expect("--seconds N")),
+            "--format" => json = args.next().as_deref() == Some("json"),
+            // What cargo adds.
+            _ => {}
+        }
+    }
+    // Memory first: what the virtual play leaves behind would count as well.
+    let real = fly_really(routes, lasts);
+    let (cpu_per_1000, virtual_runs) = fly_virtually(routes.min(1_000));
+    let figures = serde_json::json!({
+        "routes": routes,
+        "every_s": EVERY.as_secs(),
+        "virtual_cpu_s_per_1000_runs": cpu_per_1000,
+        "virtual_runs": virtual_runs,
+        "real_cpu_cores": real.cpu_cores,
+        "real_runs": real.runs,
+        "resident_mb": real.resident_mb,
+        "schedule_lateness_p99_s": real.lateness_p99_s,
+        "scrape_ms": real.scrape_ms,
+        "scrape_kb": real.scrape_kb,
+    });
+    if json {
+        println!("{figures}");
+    } else {
+        for (name, value) in figures.as_object().expect("an object") {
+            println!("{name:32} {value}");
+        }
+    }
+}
