@@ -5,13 +5,21 @@
 //! ledger, metrics, board) on the wall clock against the direct door. Both leave out the network.
 
 use std::{
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use landfall::{
-    agent::{Agent, Clock, Dice, Hearer, lifecycle::{OpenPlan, Parts}},
-    canary::{CanaryName, LabelName, Labels, Mode, PlatformName, Route, Run, Sample, Schedule, TargetName, Timestamp, Verdict},
+    agent::{
+        Agent, Clock, Dice, Hearer,
+        lifecycle::{OpenPlan, Parts},
+    },
+    canary::{
+        CanaryName, LabelName, Labels, PlatformName, Route, Run, Sample, Schedule, TargetName, Timestamp, Verdict,
+    },
     config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetPlan},
     http::Wire,
     metrics::{BuildInfo, Metrics},
@@ -113,7 +121,8 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
 
 /// CPU seconds for a thousand runs on virtual time.
 fn fly_virtually(routes: usize) -> (f64, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("runtime");
     let before = cpu();
     let runs = runtime.block_on(async {
         let (origin, start) = (Instant::now(), Timestamp::from_secs(1_440_000_000));
@@ -193,7 +202,8 @@ fn lateness_p99(page: &str) -> f64 {
     let buckets: Vec<(f64, f64)> = page
         .lines()
         .filter_map(|line| {
-            let (bound, n) = line.strip_prefix("landfall_schedule_lateness_seconds_bucket{le=\"")?.split_once("\"} ")?;
+            let (bound, n) =
+                line.strip_prefix("landfall_schedule_lateness_seconds_bucket{le=\"")?.split_once("\"} ")?;
             Some((bound.parse().unwrap_or(f64::INFINITY), n.parse().ok()?))
         })
         .collect();

@@ -273,9 +273,7 @@ impl Desk {
                 Err(error) => error,
             };
             tries += 1;
-            if let Some(metrics) = &self.metrics {
-                metrics.store(false);
-            }
+            self.store_is(false);
             if tries == 1 {
                 error!(error = %failed, "verdicts cannot be stored; trying again until they are");
             }
@@ -288,9 +286,7 @@ impl Desk {
             settlement = same;
             tokio::time::sleep(TRY_AGAIN).await;
         }
-        if let Some(metrics) = &self.metrics {
-            metrics.store(true);
-        }
+        self.store_is(true);
         if tries < TRIES_BEFORE_TELLING {
             for notice in &notices {
                 self.hearer.notice(notice);
@@ -298,6 +294,19 @@ impl Desk {
         }
         if self.seq - self.snapshot_seq >= SNAPSHOT {
             self.keep_snapshot().await;
+        }
+    }
+
+    /// Shows whether the ledger took what it was given.
+    fn store_is(&mut self, up: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.store(up);
+        }
+        if let Some(show) = &self.show
+            && self.board.agent.store_up != up
+        {
+            self.board.agent.store_up = up;
+            show.send_replace(Arc::new(self.board.clone()));
         }
     }
 

@@ -124,7 +124,7 @@ impl Agent {
         if let Some(metrics) = &metrics {
             metrics.set_routes(&watched_routes(&plan, now));
             let counts = store.counts().await?;
-            metrics.resume(&counts.outcomes, 0);
+            metrics.resume(&counts.outcomes, counts.corrections);
         }
         let mut first = Board::default();
         first.watch(&plan.routes);

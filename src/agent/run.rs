@@ -118,6 +118,7 @@ impl Flight {
                 overdue_seen |= overdue;
                 sight_at = self.next_sight(overdue_at);
                 if at_deadline || wait::is_over(&self.run.terms, &self.evidence, &usual, self.craft.clock.now()) {
+                    self.prove().await;
                     return self.settle().await;
                 }
                 if overdue {

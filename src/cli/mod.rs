@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
 pub mod check;
+#[cfg(feature = "sandbox")]
+pub mod demo;
 pub mod exit;
 pub mod kinds;
 pub mod landings;
@@ -54,6 +56,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "sandbox")]
+    Demo(demo::Args),
     Run(run::Args),
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
@@ -78,13 +82,15 @@ pub fn main() -> ExitCode {
     };
     let quiet = match cli.command {
         #[cfg(feature = "sandbox")]
-        Command::Replay(_) => true,
+        Command::Replay(_) | Command::Demo(_) => true,
         _ => false,
     };
     log(cli.log_format, if quiet { "off" } else { "landfall=info,warn" });
     let answer = match cli.command {
         #[cfg(feature = "sandbox")]
         Command::Replay(args) => replay::replay(&args),
+        #[cfg(feature = "sandbox")]
+        Command::Demo(args) => block_on(demo::demo(args)),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => block_on(sandbox::sandbox(args)),
         Command::Run(args) => block_on(run::run(args)),

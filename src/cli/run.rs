@@ -82,7 +82,7 @@ fn read(config: &Path, intake: &Arc<Intake>) -> Result<OpenPlan, Problems> {
     config::load(config, &kinds::kinds(intake), options)
 }
 
-fn text(problems: &Problems) -> String {
+pub(super) fn text(problems: &Problems) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 

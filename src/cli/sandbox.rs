@@ -1,6 +1,6 @@
 //! `landfall sandbox`: the pretend platform on loopback HTTP, and a config that monitors it.
 
-mod config;
+pub(super) mod config;
 
 use std::{
     io::Write as _,

@@ -2,7 +2,7 @@
 //! detector, without real I/O.
 
 pub mod play;
-mod report;
+pub mod report;
 
 use std::{
     io::{IsTerminal, Write},

@@ -193,7 +193,9 @@ fn explained(scenario: &Scenario, incident: &Incident, at: Timestamp) -> bool {
     let about = Selector::new(incident.suspects.clone());
     let routes = scenario.routes();
     scenario.faults.iter().filter(|fault| fault.from <= at).any(|fault| {
-        let hit = |route: &crate::canary::Route| incident.routes.contains(&route.id) || (incident.routes.is_empty() && about.covers(route));
+        let hit = |route: &crate::canary::Route| {
+            incident.routes.contains(&route.id) || (incident.routes.is_empty() && about.covers(route))
+        };
         routes.iter().any(|route| hit(route) && fault.selector.covers(route))
     })
 }
@@ -205,7 +207,8 @@ fn suspects_right(scenario: &Scenario, played: &Played) -> Option<bool> {
     }
     let wanted: Vec<_> = expect.each.iter().filter_map(|each| each.suspects.as_ref()).collect();
     (!wanted.is_empty()).then(|| {
-        let named = |set: &&LabelSet| played.incidents.iter().any(|incident| scenario.covers_same(&incident.suspects, set));
+        let named =
+            |set: &&LabelSet| played.incidents.iter().any(|incident| scenario.covers_same(&incident.suspects, set));
         wanted.iter().all(named)
     })
 }
@@ -248,7 +251,9 @@ fn misses(scenario: &Scenario, played: &Played, resolved: Option<Duration>) -> V
     in_time("detected_within", expect.detected_within, detected);
     in_time("resolved_within", expect.resolved_within, resolved);
     match (&expect.deploy, first.and_then(|incident| incident.deploy.as_ref())) {
-        (Some(ExpectDeploy::Nothing), Some(named)) => misses.push(format!("deploy: wanted none, got {}", named.service)),
+        (Some(ExpectDeploy::Nothing), Some(named)) => {
+            misses.push(format!("deploy: wanted none, got {}", named.service))
+        }
         (Some(ExpectDeploy::Service(wanted)), named) if named.map(|deploy| deploy.service.as_str()) != Some(wanted) => {
             misses.push(format!("deploy: wanted {wanted}, got {}", named.map_or("none", |deploy| &deploy.service)));
         }
@@ -262,7 +267,11 @@ fn misses(scenario: &Scenario, played: &Played, resolved: Option<Duration>) -> V
             && wanted.detected_within.is_none_or(|within| detection(incident, nth).is_some_and(|took| took <= within))
     };
     for nth in unmet(expect.each.len(), &played.incidents, fits) {
-        misses.push(format!("expect.incident {}: no incident meets it; there were: {}", nth + 1, list(&played.incidents)));
+        misses.push(format!(
+            "expect.incident {}: no incident meets it; there were: {}",
+            nth + 1,
+            list(&played.incidents)
+        ));
     }
     misses
 }

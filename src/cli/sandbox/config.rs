@@ -20,13 +20,13 @@ const OURS: &str =
     "# Written by `landfall sandbox --write-config`: monitors a sandbox, and is written over by the next.\n";
 
 /// What was written.
-pub(super) struct Written {
+pub(in crate::cli) struct Written {
     /// The config.
-    pub(super) file: PathBuf,
+    pub(in crate::cli) file: PathBuf,
 }
 
 /// Writes the config of a sandbox into a folder.
-pub(super) fn write(folder: &Path, running: &Running, agent: SocketAddr) -> Result<Written> {
+pub(in crate::cli) fn write(folder: &Path, running: &Running, agent: SocketAddr) -> Result<Written> {
     let (probes, secrets) = (folder.join("probes"), folder.join("secrets"));
     let file = folder.join("landfall.toml");
     let probe = probes.join("sandbox.toml");
