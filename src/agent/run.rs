@@ -300,15 +300,32 @@ impl Flight {
         }
     }
 
+    /// Whether a control that began after the claim, and not long ago, has passed.
+    fn is_proven(&self) -> bool {
+        let (claimed, now) = (self.claimed(), self.craft.clock.now());
+        self.evidence.controls.iter().any(|control| {
+            control.passed.is_ok() && control.started_at >= claimed && now.since(control.started_at) < CONTROL_KEEPS
+        })
+    }
+
+    fn claimed(&self) -> Timestamp {
+        self.evidence.claimed_at.unwrap_or(self.run.terms.due)
+    }
+
+    /// What is about to convict needs a control.
+    async fn prove(&mut self) {
+        let convicts = matches!(self.evidence.claim, Claim::Done { .. })
+            && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete());
+        if convicts && !self.is_proven() {
+            let control = self.sight.control(self.claimed(), &self.craft.clock).await;
+            self.evidence.controlled(control);
+        }
+    }
+
     /// Looks at the target; with a control beside it where the look may have to convict.
     async fn look_at_target(&mut self, with_control: bool) {
         let clock = &self.craft.clock;
-        let claimed = self.evidence.claimed_at.unwrap_or(self.run.terms.due);
-        let proven = self.evidence.controls.iter().any(|control| {
-            control.passed.is_ok()
-                && control.started_at >= claimed
-                && clock.now().since(control.started_at) < CONTROL_KEEPS
-        });
+        let (claimed, proven) = (self.claimed(), self.is_proven());
         let look = self.sight.look(Arc::clone(&self.run), clock);
         if with_control && !proven {
             let (look, control) = tokio::join!(look, self.sight.control(claimed, clock));

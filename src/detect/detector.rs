@@ -272,13 +272,15 @@ impl Detector {
     /// The case that a bad run plainly belongs to: one whose routes it is on, if it is a side
     /// effect of the same fault or a late word on a fault that is over.
     fn explaining(&self, bad: &Bad) -> Option<usize> {
-        self.cases.iter().rposition(|case| {
+        let here = |case: &&Case| {
             let on_its_routes = case.hit.contains_key(&bad.place) || self.covers(&case.incident.suspects, bad.place);
             let during = case.incident.resolved_at.is_none_or(|over| bad.spot.due < over)
                 && bad.judged_at >= case.incident.onset.first_bad;
-            let same = case.incident.family == bad.family();
-            on_its_routes && during && (same || is_side_effect(&bad.spot))
-        })
+            on_its_routes && during
+        };
+        let newest = |wanted: &dyn Fn(&&Case) -> bool| self.cases.iter().rposition(|case| here(&case) && wanted(&case));
+        newest(&|case| case.incident.family == bad.family())
+            .or_else(|| is_side_effect(&bad.spot).then(|| newest(&|_| true)).flatten())
     }
 
     fn covers(&self, labels: &LabelSet, place: u32) -> bool {
