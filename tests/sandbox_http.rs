@@ -586,3 +586,58 @@ async fn what_is_guessed_of_the_real_platform_is_a_switch() {
         running.stop().await;
     }
 }
+/// A `landfall sandbox` of its own, ended with its value.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_command_writes_a_config_that_stands_and_ends_when_asked() {
+    use std::{
+        io::{BufRead, BufReader},
+        os::unix::fs::PermissionsExt,
+        process::Stdio,
+    };
+    let landfall = || Command::new(env!("CARGO_BIN_EXE_landfall"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("landfall.toml");
+    let start = || {
+        let mut command = landfall();
+        command.args(["sandbox", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:19441", "--write-config"]);
+        command.arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut sandbox = Daemon(start().spawn().expect("started"));
+    let mut told = BufReader::new(sandbox.0.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("Ctrl-C") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    let check = landfall().arg("check").arg("-c").arg(&config).output().expect("ran");
+    let said = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+    assert_eq!(check.status.code(), Some(0), "{said}");
+    for name in ["presto", "hadoop1", "hadoop2", "web", "bucket"] {
+        assert!(said.contains(name), "{said}");
+    }
+    for entry in std::fs::read_dir(folder.path().join("secrets")).expect("secrets") {
+        let mode = entry.expect("a file").metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let ended = Command::new("kill").args(["-TERM", &sandbox.0.id().to_string()]).status();
+    assert!(ended.is_ok_and(|status| status.success()));
+    assert_eq!(sandbox.0.wait().expect("ended").code(), Some(0));
+
+    // A config that somebody else wrote is not written over.
+    std::fs::write(&config, "[agent]\n").expect("written");
+    let refused = start().output().expect("ran");
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&config).expect("still there"), "[agent]\n");
+    let open = landfall().args(["sandbox", "--listen", "0.0.0.0:0"]).output().expect("ran");
+    assert_eq!(open.status.code(), Some(2), "{}", String::from_utf8_lossy(&open.stderr));
+}
