@@ -1,4 +1,7 @@
 //! S3 and compatible object stores as a target.
+//!
+//! The agent's key needs ListBucket, GetObject under the prefixes, DeleteObject to sweep, and
+//! PutObject under `PREFIX__control/`.
 
 mod bucket;
 mod layout;

@@ -1,4 +1,9 @@
 //! A PostgreSQL table as a target.
+//!
+//! The agent needs SELECT on the canary's tables, DELETE on them to sweep, and either CREATE on the
+//! schema or a `NAME__control (marker text, at timestamptz)` with SELECT, INSERT and DELETE. A look
+//! reads the whole table unless `marker` has an index: 20 ms for 100,000 rows (three routes a day),
+//! half a second for three million. Above that, `CREATE INDEX ON NAME (marker)` makes it 5 ms again.
 
 mod control;
 mod place;
