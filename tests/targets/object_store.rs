@@ -1,3 +1,5 @@
+//! An object store as a target, on a real S3 server.
+
 use std::{io::Write, sync::Arc, time::Duration};
 
 use landfall::{

@@ -1,3 +1,5 @@
+//! PostgreSQL as a target, on a real server.
+
 use std::{sync::Arc, time::Duration};
 
 use landfall::{

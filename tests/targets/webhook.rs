@@ -1,3 +1,5 @@
+//! The intake as a target: what is taken, what it comes to, and the way through the listener.
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

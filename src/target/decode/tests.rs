@@ -1,3 +1,5 @@
+//! Tests of decoding: hard values, broken files, bounds.
+
 use std::io::Write;
 
 use super::*;
