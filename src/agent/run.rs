@@ -115,6 +115,9 @@ impl Flight {
             let (overdue, at_deadline) = (now >= overdue_at, now >= self.deadline());
             if sight_at.is_some_and(|at| now >= at) || (overdue && !overdue_seen) || at_deadline {
                 self.look_at_target(overdue || at_deadline).await;
+                if overdue && !overdue_seen {
+                    self.doubt_success().await;
+                }
                 overdue_seen |= overdue;
                 sight_at = self.next_sight(overdue_at);
                 if at_deadline || wait::is_over(&self.run.terms, &self.evidence, &usual, self.craft.clock.now()) {
@@ -238,6 +241,20 @@ impl Flight {
                 let phase = self.evidence.phases.last().map_or(Phase::Queue, |(phase, _)| *phase);
                 self.hear_trouble(&error, phase);
                 self.back_off(&error)
+            }
+        }
+    }
+
+    /// Done, and overdue: perhaps the platform has thought better of it (an export that was linked
+    /// late, and failed). Asked once; a claim that stands is not heard anew.
+    async fn doubt_success(&mut self) {
+        let stands = !matches!(self.evidence.claim, Claim::Done { .. }) || self.evidence.first_complete().is_some();
+        let Some(handle) = self.handle.clone().filter(|_| !stands) else { return };
+        if let Ok((state, newest)) = self.call(self.pad.driver.look(&handle)).await {
+            self.handle = Some(newest);
+            if !matches!(state.progress, Progress::Done { .. }) {
+                self.hear(state).await;
+                self.keep().await;
             }
         }
     }

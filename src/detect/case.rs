@@ -10,7 +10,7 @@ use super::{
     suspects::{Field, Places, Suspect},
     trail::{Spot, Trail},
 };
-use crate::canary::{Family, Marker, Outcome, State, TargetName, Timestamp};
+use crate::canary::{Family, Marker, Outcome, TargetName, Timestamp};
 
 /// Runs kept one by one; in a longer outage the oldest final ones are only counted.
 const KEPT: usize = 2_000;
@@ -269,9 +269,4 @@ fn severity_of(family: Family) -> Severity {
         Family::Missing | Family::Extra | Family::Values | Family::Honest => Severity::Critical,
         Family::Amber | Family::Grey => Severity::Warning,
     }
-}
-
-/// Whether a run of another family on a route of an open incident is a sign of the same fault.
-pub fn is_side_effect(spot: &Spot) -> bool {
-    spot.provisional || matches!(spot.outcome.state(), State::Amber | State::Grey)
 }

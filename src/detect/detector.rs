@@ -10,14 +10,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    case::{Bad, Case, is_side_effect},
+    case::{Bad, Case},
     chance,
     incident::{Deploy, Incident, IncidentId, LabelSet, Severity, write_labels},
     input::{Change, Input},
     suspects::{self, Field, Places, SECOND_FAULT, Seen, Suspect},
     trail::{Spot, Trail},
 };
-use crate::canary::{Family, Marker, Outcome, Route, RouteId, TargetName, Timestamp, Usual, Verdict};
+use crate::canary::{Family, Marker, Outcome, Route, RouteId, State, TargetName, Timestamp, Usual, Verdict};
 
 /// Reds due within this of each other count together: long enough for routes that run every few
 /// minutes, short enough that two unrelated blips of a day do not meet.
@@ -272,15 +272,20 @@ impl Detector {
     /// The case that a bad run plainly belongs to: one whose routes it is on, if it is a side
     /// effect of the same fault or a late word on a fault that is over.
     fn explaining(&self, bad: &Bad) -> Option<usize> {
-        let here = |case: &&Case| {
-            let on_its_routes = case.hit.contains_key(&bad.place) || self.covers(&case.incident.suspects, bad.place);
-            let during = case.incident.resolved_at.is_none_or(|over| bad.spot.due < over)
-                && bad.judged_at >= case.incident.onset.first_bad;
-            on_its_routes && during
+        let during = |case: &Case| {
+            case.incident.resolved_at.is_none_or(|over| bad.spot.due < over)
+                && bad.judged_at >= case.incident.onset.first_bad
         };
-        let newest = |wanted: &dyn Fn(&&Case) -> bool| self.cases.iter().rposition(|case| here(&case) && wanted(&case));
-        newest(&|case| case.incident.family == bad.family())
-            .or_else(|| is_side_effect(&bad.spot).then(|| newest(&|_| true)).flatten())
+        let hits = |case: &Case| case.hit.contains_key(&bad.place);
+        let about = |case: &Case| hits(case) || self.covers(&case.incident.suspects, bad.place);
+        let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| during(case) && wanted(case));
+        newest(&|case| case.incident.family == bad.family() && about(case)).or_else(|| match bad.spot.outcome.state() {
+            State::Amber | State::Grey => newest(&about),
+            // A red of another family may well be another fault: only on a route that is hit already,
+            // and only until its final verdict says what it is.
+            State::Red if bad.spot.provisional => newest(&hits),
+            State::Red | State::Green => None,
+        })
     }
 
     fn covers(&self, labels: &LabelSet, place: u32) -> bool {

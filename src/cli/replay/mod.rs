@@ -36,6 +36,9 @@ pub struct Args {
     /// Plays each with so many seeds, on every core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: Option<u64>,
+    /// Tells each incident's story, line by line.
+    #[arg(long, conflicts_with = "seeds")]
+    story: bool,
     /// How results are written; json is one line a scenario.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -77,7 +80,13 @@ pub fn replay(args: &Args) -> Result<u8> {
     let mut all_pass = true;
     for scenario in &scenarios {
         let report = match args.seeds {
-            None => Report::of(scenario, &play_once(scenario, scenario.seed)?),
+            None => {
+                let played = play_once(scenario, scenario.seed)?;
+                if args.story {
+                    tell(&played);
+                }
+                Report::of(scenario, &played)
+            }
             Some(n) => match Report::sum_up(play_many(scenario, n)?) {
                 Some(report) => report,
                 None => continue,
@@ -91,6 +100,16 @@ pub fn replay(args: &Args) -> Result<u8> {
         }
     }
     Ok(if all_pass { YES } else { NO })
+}
+
+/// On stderr: stdout is for the answer.
+fn tell(played: &Played) {
+    for incident in &played.incidents {
+        eprintln!("{}: {} on {}", incident.id, incident.outcome, incident.suspects_text());
+        for step in &incident.history {
+            eprintln!("  {}  {}", step.at, step.text);
+        }
+    }
 }
 
 fn play_once(scenario: &Scenario, seed: u64) -> Result<Played> {
