@@ -151,7 +151,7 @@ impl fmt::Display for Brief {
         if millis < 1000 {
             return write!(f, "{millis}ms");
         }
-        if millis < 10_000 && millis % 1000 != 0 {
+        if millis < 10_000 && !millis.is_multiple_of(1000) {
             return write!(f, "{:.1}s", self.0.as_secs_f64());
         }
         let secs = self.0.as_secs();

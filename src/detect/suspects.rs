@@ -234,7 +234,7 @@ pub fn rank(field: &Field, seen: &[Seen]) -> Vec<Suspect> {
             // A name that only adds labels to a known name says nothing new.
             let labels = field.write(&set);
             let adds = |known: &LabelSet| known.iter().all(|pair| labels.contains(pair));
-            if labels.len() <= class.labels.len().max(1) && !(adds(&class.labels) && !class.labels.is_empty()) {
+            if labels.len() <= class.labels.len().max(1) && (class.labels.is_empty() || !adds(&class.labels)) {
                 class.also.push(labels);
             }
             continue;
