@@ -435,6 +435,22 @@ impl Flight {
     }
 }
 
+/// Settles a run that cannot fly on, since its platform or target is no longer configured: nobody
+/// can see what becomes of it, and it counts towards nothing.
+pub async fn ground(craft: &Craft, run: Arc<Run>, evidence: Evidence) {
+    let judgement = Judgement {
+        outcome: Outcome::Unknown,
+        phase: evidence.phases.last().map(|(phase, _)| *phase),
+        reason: Some("its platform or target is no longer configured".to_owned()),
+        also: Vec::new(),
+        seen_late: false,
+        agent_away: true,
+    };
+    let verdict = verdict(&run, judgement, false, craft.clock.now(), evidence);
+    // A desk that is closed: it is resumed, and settled, at the next start.
+    let _ = craft.desk.send(Told::Verdict(Box::new(verdict), run)).await;
+}
+
 /// A judgement made a verdict.
 pub fn verdict(run: &Run, judgement: Judgement, provisional: bool, at: Timestamp, evidence: Evidence) -> Verdict {
     Verdict {

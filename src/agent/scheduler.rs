@@ -14,7 +14,11 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::warn;
 
-use super::{after::After, craft::Craft, run::Flight};
+use super::{
+    after::After,
+    craft::Craft,
+    run::{self, Flight},
+};
 use crate::{
     canary::{Evidence, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, Terms, Timestamp, Why},
     metrics::Metrics,
@@ -313,8 +317,11 @@ impl Scheduler {
             // A run is recorded before it is submitted: without a record there is no run.
             if !resumed && let Err(error) = craft.store.begin(&run).await {
                 warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
-            } else if let Some(flight) = Flight::new(&craft, &after, Arc::clone(&run), handle, evidence) {
-                flight.fly(resumed).await;
+            } else {
+                match Flight::new(&craft, &after, Arc::clone(&run), handle, evidence.clone()) {
+                    Some(flight) => flight.fly(resumed).await,
+                    None => run::ground(&craft, run, evidence).await,
+                }
             }
             (route, platform, code)
         });
