@@ -1,6 +1,8 @@
 //! The one integration binary: Landfall as its users and its neighbours meet it.
 
 mod config;
+#[cfg(feature = "sandbox")]
+mod daemon;
 mod fixtures;
 mod house;
 mod sandbox_http;
