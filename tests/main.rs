@@ -5,6 +5,7 @@ mod config;
 mod daemon;
 mod fixtures;
 mod house;
+mod postgres;
 mod sandbox_http;
 #[cfg(feature = "sandbox")]
 mod scenarios;
