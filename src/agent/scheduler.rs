@@ -272,6 +272,11 @@ impl Scheduler {
         let lane = &self.lanes[due.lane];
         let platform = lane.line.route.platform.clone();
         let now = self.craft.clock.now();
+        if now >= due.at.plus(lane.line.deadline) {
+            // Held for so long that it would be judged before it is submitted, as one that nobody
+            // answered for.
+            return self.skip(due);
+        }
         let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;
         if alone || !self.has_slot(&platform, now) {
             if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
