@@ -6,6 +6,7 @@ mod daemon;
 mod fixtures;
 mod house;
 mod postgres;
+mod replay;
 mod sandbox_http;
 #[cfg(feature = "sandbox")]
 mod scenarios;

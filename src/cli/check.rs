@@ -247,12 +247,12 @@ fn pace(schedule: &Schedule, now: Timestamp) -> Pace {
             .take_while(|at| at.since(now) <= AHEAD)
             .take(MOST_COUNTED)
             .collect();
-    let days = match times.last() {
-        Some(last) if times.len() == MOST_COUNTED => last.since(now),
-        _ => AHEAD,
-    }
-    .as_secs_f64()
-        / 86_400.0;
+    // Cut off in the middle, what was counted spans from the first to the last.
+    let (counted, over) = match (times.first(), times.last()) {
+        (Some(first), Some(last)) if times.len() == MOST_COUNTED => (times.len() - 1, last.since(*first)),
+        _ => (times.len(), AHEAD),
+    };
+    let days = over.as_secs_f64() / 86_400.0;
     let mut busiest = 0;
     let mut first = 0;
     for (nth, at) in times.iter().enumerate() {
@@ -261,7 +261,7 @@ fn pace(schedule: &Schedule, now: Timestamp) -> Pace {
         }
         busiest = busiest.max(nth + 1 - first);
     }
-    Pace { per_day: times.len() as f64 / days, busiest_hour: busiest as f64 }
+    Pace { per_day: counted as f64 / days, busiest_hour: busiest as f64 }
 }
 
 /// A number without a fraction that nobody asked for.

@@ -40,6 +40,11 @@ pub struct Bad {
 }
 
 impl Bad {
+    /// When it was hit.
+    pub fn hit_at(&self) -> Timestamp {
+        self.spot.hit_at(self.family())
+    }
+
     /// The family of what it came to.
     pub fn family(&self) -> Family {
         self.spot.outcome.family().unwrap_or(Family::Grey)
@@ -104,7 +109,7 @@ impl Case {
         let family = first.family();
         let mut case =
             Self::begun(IncidentId::of(first.spot.run), family, first.spot.outcome, first.spot.due, first.judged_at);
-        case.effect = (first.spot.effect, first.spot.effect);
+        case.effect = (first.hit_at(), first.hit_at());
         case.take(first.clone(), trails);
         case
     }
@@ -163,7 +168,7 @@ impl Case {
         // Greens up to the moment of judging tell suspects apart; but a run that was green before is
         // proof only up to its own effect, since its neighbours may still turn.
         let until = if bad.was_green { bad.spot.effect } else { bad.judged_at };
-        self.effect = (self.effect.0.min(bad.spot.effect), self.effect.1.max(until));
+        self.effect = (self.effect.0.min(bad.hit_at()), self.effect.1.max(until));
         if bad.was_green {
             self.turns_after = self.turns_after.max(bad.judged_at.since(due));
         }

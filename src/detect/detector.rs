@@ -284,6 +284,11 @@ impl Detector {
             // A red of another family may well be another fault: only on a route that is hit already,
             // and only until its final verdict says what it is.
             State::Red if bad.spot.provisional => newest(&hits),
+            // A target that nobody can see takes no output either: jobs that end with an error there
+            // are of the same outage, also when it can be read again.
+            State::Red if bad.family() == Family::Honest => {
+                newest(&|case| case.incident.family == Family::Grey && about(case))
+            }
             State::Red | State::Green => None,
         })
     }
@@ -377,7 +382,7 @@ impl Detector {
             return;
         }
         let first = wait.asked.is_empty();
-        let seen = self.seen(|run| group.contains(run), self.since(group), None);
+        let seen = self.seen(family, |run| group.contains(run), self.since(group), None);
         let ranked = suspects::rank(&self.field, &seen);
         let hit = |place: usize| {
             self.cases.iter().any(|case| case.incident.is_open() && case.hit.contains_key(&(place as u32)))
@@ -417,7 +422,7 @@ impl Detector {
             Family::Amber if bad.iter().any(|bad| ambers(bad.place) >= AMBER_OF_TEN) => return true,
             _ => {}
         }
-        let seen = self.seen(|run| group.contains(run), self.since(group), None);
+        let seen = self.seen(family, |run| group.contains(run), self.since(group), None);
         let Some(suspect) = suspects::rank(&self.field, &seen).into_iter().next() else { return false };
         let until = bad.iter().map(|bad| bad.spot.due).max().unwrap_or_default();
         let expected: f64 = self
@@ -433,29 +438,40 @@ impl Detector {
 
     /// When the first of these runs was hit.
     fn since(&self, group: &[Marker]) -> Timestamp {
-        let effects = self.pending.iter().filter(|bad| group.contains(&bad.spot.run)).map(|bad| bad.spot.effect);
-        effects.min().unwrap_or_default()
+        let hits = self.pending.iter().filter(|bad| group.contains(&bad.spot.run)).map(Bad::hit_at);
+        hits.min().unwrap_or_default()
     }
 
     /// The moment after the routes of these runs were green last, before they were hit.
-    fn turned(&self, group: &[Marker], since: Timestamp) -> Timestamp {
+    fn turned(&self, family: Family, group: &[Marker], since: Timestamp) -> Timestamp {
         let places = self.pending.iter().filter(|bad| group.contains(&bad.spot.run)).map(|bad| bad.place);
         let last_green = |place: u32| {
             let trail = &self.trails[place as usize];
-            trail.newest().find(|spot| spot.is_green() && spot.effect < since).map(|spot| spot.effect)
+            trail
+                .newest()
+                .map(|spot| (spot, spot.hit_at(family)))
+                .find(|(spot, hit)| spot.is_green() && *hit < since)
+                .map(|(_, hit)| hit)
         };
         places.filter_map(last_green).min().map_or(since, |at| at.plus(Duration::from_micros(1)))
     }
 
-    /// Red and green by place: runs that `red` names, and green runs that had their effect in the
-    /// time.
-    fn seen(&self, red: impl Fn(&Marker) -> bool, from: Timestamp, until: Option<Timestamp>) -> Vec<Seen> {
-        let within = |spot: &Spot| spot.effect >= from && until.is_none_or(|until| spot.effect <= until);
+    /// Red and green by place: runs that `red` names, and green runs that a fault of this family
+    /// would have hit in the time.
+    fn seen(
+        &self,
+        family: Family,
+        red: impl Fn(&Marker) -> bool,
+        from: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Vec<Seen> {
+        let within =
+            |spot: &Spot| spot.hit_at(family) >= from && until.is_none_or(|until| spot.hit_at(family) <= until);
         let count = |trail: &Trail| {
             let mut seen = Seen::default();
             for spot in &trail.recent {
                 if red(&spot.run) {
-                    seen.red += u32::from(spot.effect >= from);
+                    seen.red += u32::from(spot.hit_at(family) >= from);
                 } else if spot.is_green() && within(spot) {
                     seen.green += 1;
                 }
@@ -477,14 +493,15 @@ impl Detector {
             let in_case = |run: &Marker| case.bad.contains_key(run);
             let in_group = |run: &Marker| group.contains(run);
             let score = |seen: &[Seen]| suspects::rank(&self.field, seen).first().map_or(0.0, |best| best.score);
-            let new = score(&self.seen(in_group, since, None));
+            let new = score(&self.seen(family, in_group, since, None));
             // From the beginning, or from when the new reds' routes were green last: a fault may have
             // spread.
-            let one_explains_both = [case.effect.0.min(since), self.turned(group, since)].into_iter().any(|from| {
-                let both = score(&self.seen(|run| in_case(run) || in_group(run), from, None));
-                let old = self.seen(in_case, from, None);
-                old.iter().any(|seen| seen.red > 0) && both >= score(&old) + new - SECOND_FAULT
-            });
+            let one_explains_both =
+                [case.effect.0.min(since), self.turned(family, group, since)].into_iter().any(|from| {
+                    let both = score(&self.seen(family, |run| in_case(run) || in_group(run), from, None));
+                    let old = self.seen(family, in_case, from, None);
+                    old.iter().any(|seen| seen.red > 0) && both >= score(&old) + new - SECOND_FAULT
+                });
             if one_explains_both {
                 let (joining, rest) =
                     std::mem::take(&mut self.pending).into_iter().partition(|bad| group.contains(&bad.spot.run));
@@ -500,7 +517,7 @@ impl Detector {
 
     /// Opens a case on the runs of the group that its best suspect covers; the rest waits on.
     fn open(&mut self, family: Family, group: &[Marker], now: Timestamp, changes: &mut Vec<Change>) {
-        let seen = self.seen(|run| group.contains(run), self.since(group), None);
+        let seen = self.seen(family, |run| group.contains(run), self.since(group), None);
         let Some(suspect) = suspects::rank(&self.field, &seen).into_iter().next() else { return };
         let (mut covered, rest): (Vec<Bad>, Vec<Bad>) = std::mem::take(&mut self.pending)
             .into_iter()
@@ -548,7 +565,7 @@ impl Detector {
     /// Looks for the suspects of a case anew.
     fn rank(&mut self, at: usize, now: Timestamp, until: Option<Timestamp>) {
         let case = &self.cases[at];
-        let mut seen = self.seen(|run| case.bad.contains_key(run), case.effect.0, until);
+        let mut seen = self.seen(case.incident.family, |run| case.bad.contains_key(run), case.effect.0, until);
         if !case.blind_to.is_empty() {
             for (place, trail) in self.trails.iter().enumerate() {
                 if case.blind_to.contains(&trail.route.target) {

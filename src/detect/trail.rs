@@ -40,6 +40,13 @@ impl Spot {
         }
     }
 
+    /// When a fault of this family would have hit it. What the platform says itself may go wrong
+    /// from the submit on, so a run that was sent before a fault acquits nobody; what becomes of
+    /// rows is decided when they are written.
+    pub fn hit_at(&self, family: Family) -> Timestamp {
+        if family == Family::Honest { self.due } else { self.effect }
+    }
+
     /// Landed in time.
     pub fn is_green(&self) -> bool {
         self.outcome.state() == State::Green
