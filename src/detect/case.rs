@@ -1,7 +1,10 @@
 //! A case: an incident with the runs that prove it, as detection works on it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +13,7 @@ use super::{
     suspects::{Field, Places, Suspect},
     trail::{Spot, Trail},
 };
-use crate::canary::{Family, Marker, Outcome, TargetName, Timestamp};
+use crate::canary::{Family, Marker, Outcome, State, TargetName, Timestamp};
 
 /// Runs kept one by one; in a longer outage the oldest final ones are only counted.
 const KEPT: usize = 2_000;
@@ -216,8 +219,14 @@ impl Case {
         for bad in self.bad.values() {
             *votes.entry(bad.spot.outcome).or_default() += 1;
         }
-        // Among equals the first in the table of outcomes, which is the worse.
-        if let Some((outcome, _)) = votes.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0))) {
+        // Among equals a red one before its side effects, what it was called so far before other side
+        // effects, then the first in the table of outcomes, which is the worse.
+        let own = self.incident.family;
+        let weight = |outcome: &Outcome, votes: u32| {
+            let red = outcome.state() == State::Red;
+            (votes, red, !red && outcome.family() == Some(own), Reverse(*outcome))
+        };
+        if let Some((outcome, _)) = votes.iter().max_by_key(|(outcome, votes)| weight(outcome, **votes)) {
             self.incident.outcome = *outcome;
             self.incident.family = outcome.family().unwrap_or(self.incident.family);
         }

@@ -274,3 +274,30 @@ fn incidents_of_routes_that_are_gone_are_no_longer_watched() {
     let changes = teller.detector.watch(&left, at(2000));
     assert!(matches!(changes[..], [Change::Resolved(_)]));
 }
+
+#[test]
+fn as_many_late_runs_as_lost_ones_do_not_make_an_outage_a_delay() {
+    let mut teller = Teller::new();
+    let fault = |minute: u64| match minute {
+        3 => Outcome::Lost,
+        4 => Outcome::Late,
+        _ => Outcome::Landed,
+    };
+    teller.minutes(0..5, |route, minute| if route < 4 { fault(minute) } else { Outcome::Landed });
+    let opened = teller.opened();
+    let told: Vec<_> = opened.iter().map(|incident| (incident.outcome, incident.severity)).collect();
+    assert_eq!(told, [(Outcome::Lost, Severity::Critical)]);
+}
+
+#[test]
+fn as_many_late_runs_as_unseen_ones_do_not_change_what_nobody_could_see() {
+    let mut teller = Teller::new();
+    let fault = |minute: u64| match minute {
+        3 => Outcome::Unknown,
+        4 => Outcome::Late,
+        _ => Outcome::Landed,
+    };
+    teller.minutes(0..5, |route, minute| if route % 2 == 1 { fault(minute) } else { Outcome::Landed });
+    let told: Vec<_> = teller.opened().iter().map(|incident| incident.outcome).collect();
+    assert_eq!(told, [Outcome::Unknown]);
+}
