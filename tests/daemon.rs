@@ -1,5 +1,6 @@
-//! The daemon as its users run it: the real binary against a sandbox of its own, killed, stopped
-//! and reloaded.
+//! The daemon as its users run it: the real binary against a sandbox of its own, killed, stopped,
+//! reloaded, and shown every kind of fault.
 
+mod faults;
 mod kills;
 mod manners;

@@ -17,7 +17,7 @@ use super::{
     suspects::{self, Field, Places, SECOND_FAULT, Seen, Suspect},
     trail::{Spot, Trail},
 };
-use crate::canary::{Family, Marker, Outcome, Route, RouteId, State, TargetName, Timestamp, Usual, Verdict};
+use crate::canary::{Family, Marker, Outcome, Phase, Route, RouteId, State, TargetName, Timestamp, Usual, Verdict};
 
 /// Reds due within this of each other count together: long enough for routes that run every few
 /// minutes, short enough that two unrelated blips of a day do not meet.
@@ -285,8 +285,9 @@ impl Detector {
             // and only until its final verdict says what it is.
             State::Red if bad.spot.provisional => newest(&hits),
             // A target that nobody can see takes no output either: jobs that end with an error there
-            // are of the same outage, also when it can be read again.
-            State::Red if bad.family() == Family::Honest => {
+            // are of the same outage, also when it can be read again. Queries that fail by
+            // themselves are not.
+            State::Red if bad.family() == Family::Honest && bad.spot.phase != Some(Phase::Execute) => {
                 newest(&|case| case.incident.family == Family::Grey && about(case))
             }
             State::Red | State::Green => None,

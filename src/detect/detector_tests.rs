@@ -35,12 +35,14 @@ struct Teller {
     now: Timestamp,
     n: u128,
     changes: Vec<(Timestamp, Change)>,
+    /// Of the verdicts that come next.
+    phase: Option<Phase>,
 }
 
 impl Teller {
     fn new() -> Self {
         let routes = routes();
-        Self { detector: Detector::new(&routes), routes, now: at(0), n: 0, changes: Vec::new() }
+        Self { detector: Detector::new(&routes), routes, now: at(0), n: 0, changes: Vec::new(), phase: None }
     }
 
     fn input(&mut self, input: &Input) {
@@ -61,7 +63,7 @@ impl Teller {
             due,
             why: Why::Scheduled,
             outcome,
-            phase: None,
+            phase: self.phase,
             reason: None,
             also: Vec::new(),
             provisional,
@@ -227,6 +229,32 @@ fn failing_controls_of_a_target_say_that_nobody_can_see_it() {
 }
 
 #[test]
+fn jobs_that_could_not_write_where_nobody_could_read_are_no_second_incident() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    let blind = |route: usize, _| if route % 2 == 1 { Outcome::Unknown } else { Outcome::Landed };
+    teller.minutes(30..32, blind);
+    assert_eq!(teller.opened()[0].suspects_text(), "target=bucket");
+    // The target is back before these are judged: it can be read, and their rows are not there.
+    teller.phase = Some(Phase::Export);
+    for route in [1, 3, 5] {
+        teller.run(route, 1925 + route as u64, Outcome::Failed);
+    }
+    assert_eq!(teller.opened().len(), 1);
+    // Queries that fail by themselves are another matter.
+    teller.phase = Some(Phase::Execute);
+    for second in 0..4 {
+        for route in 0..6 {
+            let outcome = if route < 2 { Outcome::Failed } else { Outcome::Landed };
+            teller.run(route, 1940 + second * 5, outcome);
+        }
+    }
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 2);
+    assert_eq!((opened[1].outcome, opened[1].suspects_text().as_str()), (Outcome::Failed, "engine=presto"));
+}
+
+#[test]
 fn two_faults_at_once_are_two_incidents() {
     let mut teller = Teller::new();
     teller.minutes(0..30, green);
@@ -259,7 +287,8 @@ fn a_snapshot_and_the_inputs_since_give_the_same_state() {
     let (restored, changes) =
         Detector::restore(&teller.detector.snapshot(), &teller.routes, teller.now).expect("readable");
     assert!(changes.is_empty());
-    let mut other = Teller { detector: restored, routes: routes(), now: teller.now, n: teller.n, changes: Vec::new() };
+    let mut other =
+        Teller { detector: restored, routes: routes(), now: teller.now, n: teller.n, changes: Vec::new(), phase: None };
     teller.minutes(41..50, outcome);
     other.minutes(41..50, outcome);
     assert_eq!(teller.detector.snapshot(), other.detector.snapshot());

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::chance::Rate;
-use crate::canary::{Family, Marker, Outcome, Route, State, Timestamp, Usual, Verdict};
+use crate::canary::{Family, Marker, Outcome, Phase, Route, State, Timestamp, Usual, Verdict};
 
 /// Runs remembered per route: enough for every rule that counts runs in a row, small enough for
 /// 10,000 routes.
@@ -24,6 +24,9 @@ pub struct Spot {
     pub effect: Timestamp,
     /// What it came to, as far as known.
     pub outcome: Outcome,
+    /// Where it went wrong, for outcomes that have a place.
+    #[serde(default)]
+    pub phase: Option<Phase>,
     /// Not final yet.
     pub provisional: bool,
 }
@@ -36,6 +39,7 @@ impl Spot {
             due: verdict.due,
             effect: verdict.evidence.claimed_at.unwrap_or(verdict.due),
             outcome: verdict.outcome,
+            phase: verdict.phase,
             provisional: verdict.provisional,
         }
     }
