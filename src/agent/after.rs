@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::{craft::Craft, desk::Told, run::verdict};
@@ -79,7 +79,8 @@ pub struct Arrivals(mpsc::UnboundedReceiver<(Timestamp, Watch)>);
 type Queue = BinaryHeap<Reverse<(Timestamp, u64, usize)>>;
 
 /// Looks again until nobody hands over any more.
-pub async fn watch_on(craft: Arc<Craft>, mut arrivals: Arrivals) {
+pub async fn watch_on(craft: watch::Receiver<Arc<Craft>>, mut arrivals: Arrivals) {
+    let clock = craft.borrow().clock.clone();
     let (mut queue, mut waiting, mut free, mut n) = (Queue::new(), Vec::<Option<Watch>>::new(), Vec::new(), 0u64);
     let mut put = |queue: &mut Queue, waiting: &mut Vec<Option<Watch>>, free: &mut Vec<usize>, at, watch| {
         let place = free.pop().unwrap_or_else(|| {
@@ -98,8 +99,8 @@ pub async fn watch_on(craft: Arc<Craft>, mut arrivals: Arrivals) {
                 Some((at, watch)) => put(&mut queue, &mut waiting, &mut free, at, watch),
                 None => return,
             },
-            () = async { craft.clock.sleep_until(next.unwrap_or_default()).await }, if next.is_some() => {
-                let now = craft.clock.now();
+            () = async { clock.sleep_until(next.unwrap_or_default()).await }, if next.is_some() => {
+                let now = clock.now();
                 let mut round = Vec::new();
                 while let Some(Reverse((at, _, place))) = queue.peek().copied()
                     && at <= now
@@ -109,7 +110,9 @@ pub async fn watch_on(craft: Arc<Craft>, mut arrivals: Arrivals) {
                     round.extend(waiting[place].take());
                     free.push(place);
                 }
-                for (at, watch) in look_again(&craft, round).await {
+                // A reload may have brought other targets.
+                let newest = Arc::clone(&craft.borrow());
+                for (at, watch) in look_again(&newest, round).await {
                     put(&mut queue, &mut waiting, &mut free, at, watch);
                 }
             }

@@ -79,8 +79,9 @@ pub struct Agent {
     board: watch::Receiver<Arc<Board>>,
     round: Round,
     base: Base,
-    craft: RwLock<Arc<Craft>>,
+    craft: watch::Sender<Arc<Craft>>,
     after: After,
+    later: JoinHandle<()>,
     scheduler: std::sync::Mutex<Option<JoinHandle<()>>>,
     desk: std::sync::Mutex<Option<JoinHandle<()>>>,
     others: std::sync::Mutex<Vec<JoinHandle<()>>>,
@@ -154,6 +155,7 @@ impl Agent {
             desk.show_incidents();
         }
         let (after, arrivals) = After::channel();
+        let (crafts, _) = watch::channel(Arc::clone(&craft));
         let scheduler = Scheduler::new(
             Arc::clone(&craft),
             after.clone(),
@@ -167,11 +169,12 @@ impl Agent {
             wants: wants.clone(),
             board,
             round,
-            craft: RwLock::new(Arc::clone(&craft)),
+            later: tokio::spawn(after::watch_on(crafts.subscribe(), arrivals)),
+            craft: crafts,
             after: after.clone(),
             scheduler: std::sync::Mutex::new(Some(tokio::spawn(scheduler.run(scheduler_wants)))),
             desk: std::sync::Mutex::new(Some(tokio::spawn(desk.run(desk_told)))),
-            others: std::sync::Mutex::new(vec![tokio::spawn(after::watch_on(Arc::clone(&craft), arrivals))]),
+            others: std::sync::Mutex::default(),
             base,
         };
         agent.watch_targets(&craft);
@@ -213,11 +216,11 @@ impl Agent {
             metrics.set_routes(&watched_routes(plan, now));
             metrics.reloaded(Some(now));
         }
-        *self.craft.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&craft);
+        self.craft.send_replace(Arc::clone(&craft));
         let _ = self.told.send(Told::Watch(plan.routes.clone())).await;
         let _ = self.wants.send(Want::Lines(lines(plan), caps(plan), Arc::clone(&craft))).await;
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.drain(..).skip(1).for_each(|task| task.abort());
+        others.drain(..).for_each(|task| task.abort());
         drop(others);
         self.watch_targets(&craft);
         self.keep_house(&craft);
@@ -241,6 +244,7 @@ impl Agent {
             let _ = scheduler.await;
         }
         let others: Vec<_> = self.others.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        self.later.abort();
         for task in others {
             task.abort();
         }

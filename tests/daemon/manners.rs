@@ -146,3 +146,43 @@ async fn a_deploy_is_noted_with_the_token_only_and_named_when_something_breaks_a
     }
     assert_eq!(watched.list("deploys").await.map(|deploys| deploys.len()), Some(1), "it is remembered");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_came_with_a_reload_is_watched_to_the_end_and_one_that_went_is_left_alone() {
+    let all = std::cell::OnceCell::new();
+    let without_bucket = |probes: &str| {
+        let (head, rest) = probes.split_once("[target.bucket").expect("it is there");
+        let (_, tail) = rest.split_once("[canary").expect("canaries follow");
+        format!("{head}[canary{tail}").replace(r#"["web", "bucket"]"#, r#"["web"]"#)
+    };
+    let watched = Watched::start(|probes| without_bucket(all.get_or_init(|| probes))).await;
+    let all = all.into_inner().expect("it was adapted");
+    let (reload, token) = (format!("{}/-/reload", watched.agent), watched.token());
+    let take = async |probes: String, routes: usize| {
+        edit(&watched.file("probes/sandbox.toml"), |_| probes);
+        let (status, text) = watched.ask(Method::POST, &reload, Some(&token), None).await;
+        assert!(status.is_success(), "{status} {text}");
+        let taken = async |w: &Watched| (w.list("routes").await?.len() == routes).then_some(());
+        watched.until("the new config is taken", SOON, taken).await;
+    };
+    watched.landed(1).await;
+    take(all.clone(), 6).await;
+    watched.landed(1).await;
+    let fault = json!({ "kind": "duplicate-output", "after": "3s", "where": { "target": "bucket" } });
+    let fault = watched.inject(&fault).await;
+    // The copy comes after the verdict: only a later look can see it.
+    let seen = async |w: &Watched| {
+        let incidents = w.list("incidents").await?;
+        incidents.into_iter().find(|i| i["outcome"] == "duplicated" && i["suspects"] == json!({ "target": "bucket" }))
+    };
+    let (_, took) = watched.until("late copies are seen", DEADLINE_AND_MORE, seen).await;
+    println!("late copies named {took:?} after the fault");
+    watched.mend(fault).await;
+
+    take(without_bucket(&all), 3).await;
+    // Controls go round every 30 s; one that still went on would show its target again.
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    let metrics = watched.metrics().await;
+    let of = |target: &str| metrics.contains(&format!(r#"landfall_target_control_up{{target="{target}"}}"#));
+    assert_eq!((of("web"), of("bucket")), (true, false));
+}
