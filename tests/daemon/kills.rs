@@ -79,6 +79,7 @@ async fn one_verdict_a_run(watched: &Watched, died_at: Timestamp) {
         }
     }
     let records = ledger.runs(None, 10_000).await.expect("runs");
+    assert!(records.len() > 20, "there is something to judge");
     for record in &records {
         let (marker, terms) = (record.run.marker, &record.run.terms);
         let verdicts = finals.get(&marker).map_or(&[][..], Vec::as_slice);
@@ -104,19 +105,19 @@ fn now() -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_kills_lose_no_run_send_none_twice_and_page_nobody_for_loss() {
+async fn thirty_kills_lose_no_run_send_none_twice_and_page_nobody() {
     let mut watched = Watched::start(|probes| probes).await;
     watched.landed(1).await;
     kill(&mut watched, 30, 1).await;
     let settled = quiet(&watched).await;
     let runs = runs(&watched).await;
-    println!("30 kills: {} runs, all settled {settled:?} after the last start", runs.len());
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    runs.iter().for_each(|run| *outcomes.entry(text(run, "outcome")).or_default() += 1);
+    println!("30 kills: {outcomes:?}; all settled {settled:?} after the last start");
     let red: Vec<&Json> = runs.iter().filter(|run| RED_AND_SILENT.contains(&text(run, "outcome"))).collect();
     assert!(red.is_empty(), "nothing was lost, yet: {red:#?}");
     let incidents = watched.list("incidents").await.expect("the daemon answers");
-    let wrong: Vec<&Json> =
-        incidents.iter().filter(|incident| RED_AND_SILENT.contains(&text(incident, "outcome"))).collect();
-    assert!(wrong.is_empty(), "nothing was lost, yet: {wrong:#?}");
+    assert!(incidents.is_empty(), "nothing was broken but the agent, yet: {incidents:#?}");
     one_job_a_run(&watched).await;
     // It works as before.
     watched.landed(2).await;
