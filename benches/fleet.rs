@@ -43,13 +43,14 @@ impl Hearer for Count {
     fn notice(&self, _: &Notice) {}
 }
 
-/// Seconds of user and system time of this process so far.
+/// Seconds that this process' living threads have spent on a processor, to the nanosecond.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace().collect();
-    let ticks = |n: usize| fields[n].parse::<f64>().expect("a number");
-    // 100 ticks a second on every Linux that Rust runs on.
-    (ticks(11) + ticks(12)) / 100.0
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let spent = |thread: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    threads.filter_map(spent).sum::<f64>() / 1e9
 }
 
 fn resident_mb() -> f64 {
@@ -287,9 +288,13 @@ fn pause(length: Duration) {
     std::thread::sleep(length);
 }
 
+fn ledger(durable: bool, path: &std::path::Path, now: Timestamp) -> Arc<dyn Store> {
+    if durable { Arc::new(Sqlite::open(path, now).expect("opens")) } else { Arc::new(Memory::new()) }
+}
+
 /// CPU per run of the agent against `landfall sandbox` in a process of its own, beside that of a
 /// bare loop that makes the same requests with the same client library.
-fn over_http(lasts: Duration) -> Http {
+fn over_http(lasts: Duration, durable: bool) -> Http {
     let folder = tempfile::tempdir().expect("a folder");
     let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
     let (listen, agent_listen) = (free(), free());
@@ -315,7 +320,7 @@ fn over_http(lasts: Duration) -> Http {
             landfall::cli::kinds::load(&config, &Intake::new(), false).expect("the sandbox's config is good");
         plan.routes.retain(|route| route.target.as_str() == "bucket");
         plan.targets.retain(|target| target.name.as_str() == "bucket");
-        plan.canaries.iter_mut().for_each(|canary| canary.schedule = Schedule::Every(Duration::from_millis(500)));
+        plan.canaries.iter_mut().for_each(|canary| canary.schedule = Schedule::Every(Duration::from_millis(100)));
         let (submits, looks) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         for platform in &mut plan.platforms {
             platform.per_hour = u32::MAX;
@@ -329,8 +334,7 @@ fn over_http(lasts: Duration) -> Http {
         let clock = Clock::System;
         let parts = Parts {
             plan,
-            store: Arc::new(Sqlite::open(&folder.path().join("bench.db"), clock.now()).expect("opens"))
-                as Arc<dyn Store>,
+            store: ledger(durable, &folder.path().join("bench.db"), clock.now()),
             clock: clock.clone(),
             dice: Dice::seeded(1),
             metrics: Some(Arc::new(Metrics::new(&BuildInfo { version: "bench".into(), revision: String::new() }))),
@@ -401,7 +405,8 @@ fn main() {
     // Memory before the virtual play: what the virtual play leaves behind would count as well.
     let real = fly_really(routes, lasts);
     let (cpu_per_1000, virtual_runs) = fly_virtually(routes.min(1_000));
-    let http = over_http(Duration::from_secs(30));
+    let http = over_http(Duration::from_secs(20), false);
+    let durable = over_http(Duration::from_secs(20), true);
     let figures = serde_json::json!({
         "routes": routes,
         "every_s": EVERY.as_secs(),
@@ -418,6 +423,7 @@ fn main() {
         "http_cpu_ms_per_run": http.agent_ms_per_run,
         "http_cpu_ms_per_run_bare": http.bare_ms_per_run,
         "http_cpu_ratio": http.agent_ms_per_run / http.bare_ms_per_run,
+        "http_cpu_ratio_with_sqlite_ledger": durable.agent_ms_per_run / durable.bare_ms_per_run,
     });
     if json {
         println!("{figures}");
