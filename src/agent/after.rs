@@ -17,6 +17,8 @@ use crate::{
 const LOST_DEADLINES: u32 = 3;
 /// Looks for lost rows: one for every tenth of the deadline, at least this far apart.
 const LOST_AT_LEAST: Duration = Duration::from_secs(5);
+/// A correction that cannot be made at once is tried again for so long.
+const INSIST_FOR: Duration = Duration::from_secs(60);
 /// Runs that are due for a look within this share one read.
 const SHARE: Duration = Duration::from_millis(500);
 /// Runs in one round of looks.
@@ -131,12 +133,16 @@ async fn look_again(craft: &Arc<Craft>, round: Vec<Watch>) -> Vec<(Timestamp, Wa
     for (watch, look) in round.into_iter().zip(looks) {
         let Some(look) = look else { continue };
         // A later look that cannot see changes nothing.
-        let corrected = match &look.found {
-            Ok(seen) if worth_judging(watch.was, seen) => correct(craft, &watch, look).await,
-            _ => false,
-        };
-        let next = craft.clock.now().plus(pause(watch.run.terms.deadline));
-        if !corrected && next <= watch.until && matches!(watch.was, Outcome::Lost | Outcome::Partial) {
+        let speaks = look.found.as_ref().is_ok_and(|seen| worth_judging(watch.was, seen));
+        if speaks && correct(craft, &watch, look).await {
+            continue;
+        }
+        let now = craft.clock.now();
+        let next = now.plus(pause(watch.run.terms.deadline));
+        if speaks && now < watch.until.plus(INSIST_FOR) {
+            // The ledger was busy, or a control failed: what was seen is not let go for that.
+            again.push((now.plus(LOST_AT_LEAST), watch));
+        } else if next <= watch.until && matches!(watch.was, Outcome::Lost | Outcome::Partial) {
             again.push((next, watch));
         }
     }

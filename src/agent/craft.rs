@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{clock::Clock, desk::Told, sight::Sight};
 use crate::{
     canary::{Away, Marker, PlatformName, RouteId, Sample, TargetName, Timestamp, Usual},
+    metrics::Metrics,
     platform::{Platform, PlatformError},
     store::Store,
     target::Target,
@@ -118,6 +119,8 @@ pub struct Craft {
     pub usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
     /// When the agent was not watching, kept by the pulse.
     pub away: Arc<RwLock<Vec<Away>>>,
+    /// What is counted; none in replay.
+    pub metrics: Option<Arc<Metrics>>,
     /// The way to the desk.
     pub desk: mpsc::Sender<Told>,
 }

@@ -343,6 +343,7 @@ impl Base {
             targets: plan.targets.iter().map(eye).collect(),
             usual: Arc::clone(&self.usual),
             away: Arc::clone(&self.away),
+            metrics: self.metrics.clone(),
             desk: self.told.clone(),
         })
     }

@@ -154,11 +154,14 @@ impl Flight {
         if self.pad.driver.resume() != Resume::ByMarker {
             return self.give_up("agent was restarted before the platform answered");
         }
-        while self.craft.clock.now() < self.deadline() {
+        loop {
             match self.call(self.pad.driver.find(&self.run)).await {
                 Ok(Some(handle)) => return self.accepted(handle).await,
                 // Submitting now would be a new run under an old due time.
                 Ok(None) => return self.give_up("agent was restarted before it submitted"),
+                Err(_) if self.craft.clock.now() >= self.deadline() => {
+                    return self.give_up("agent was restarted, and the platform does not say whether it has the job");
+                }
                 Err(error) => {
                     self.hear_trouble(&error, Phase::Submit);
                     let pause = self.back_off(&error);
@@ -299,22 +302,25 @@ impl Flight {
     }
 
     fn back_off(&self, error: &PlatformError) -> Duration {
-        if let PlatformError::Throttled { retry_after: Some(after) } = error {
-            return *after;
-        }
         let doubled = BACK_OFF.0 * 2u32.saturating_pow(self.failures.saturating_sub(1).min(8));
-        self.craft.dice.jitter(doubled.min(BACK_OFF.1))
+        let own = self.craft.dice.jitter(doubled.min(BACK_OFF.1));
+        match error {
+            // Later than we would, if it asks for that; never at once.
+            PlatformError::Throttled { retry_after: Some(after) } => own.max(*after),
+            _ => own,
+        }
     }
 
     /// One call with its deadline.
     async fn call<T>(&self, call: impl Future<Output = Result<T, PlatformError>>) -> Result<T, PlatformError> {
-        match tokio::time::timeout(CALL, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(PlatformError::Unreachable {
-                detail: format!("no answer within {} s", CALL.as_secs()),
-                never_arrived: false,
-            }),
+        let answer = tokio::time::timeout(CALL, call).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {} s", CALL.as_secs());
+            Err(PlatformError::Unreachable { detail, never_arrived: false })
+        });
+        if let Some(metrics) = &self.craft.metrics {
+            metrics.reached(&self.pad.name, answer.as_ref().err().is_none_or(PlatformError::answered));
         }
+        answer
     }
 
     /// Whether a control that began after the claim, and not long ago, has passed.

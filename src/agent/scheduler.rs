@@ -150,6 +150,10 @@ impl Scheduler {
 
     fn take_lines(&mut self, lines: Vec<Line>) {
         let now = self.craft.clock.now();
+        // A confirming run that waits for a slot will not come: its route may ask again.
+        for held in self.held.iter().filter(|held| held.why == CONFIRMING) {
+            self.lanes[held.lane].confirming = false;
+        }
         let was: HashMap<RouteId, (u32, bool)> =
             self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
         self.due.clear();

@@ -187,12 +187,16 @@ pub async fn demo(args: Args) -> Result<u8> {
     }
     story.plain("\n");
 
-    let told = tell(&story, &clock, &mut heard, &agent, &running.endpoint(), routes.len()).await;
+    let endpoint = running.endpoint();
+    let told = tokio::select! {
+        told = tell(&story, &clock, &mut heard, &agent, &endpoint, routes.len()) => Some(told),
+        () = super::run::ended() => None,
+    };
     let code = match told {
-        Ok(told) => {
+        Some(Ok(told)) => {
             let report = report(told, clock.now().since(story.begin));
             if args.exit_after_recovery {
-                finish(&story, args.format, &report)?
+                finish(&story, args.format, &report)
             } else {
                 story.plain(&format!(
                     "\nStill running: http://{address}/ shows how every route stands. Ctrl-C ends it.\n\
@@ -200,20 +204,18 @@ pub async fn demo(args: Args) -> Result<u8> {
                      landfall sandbox --write-config try      (break things yourself)\n"
                 ));
                 super::run::ended().await;
-                YES
+                Ok(YES)
             }
         }
-        Err(error) => {
-            stop.send_replace(true);
-            let _ = served.await;
-            return Err(error);
-        }
+        Some(Err(error)) => Err(error),
+        None => Err(Unsure("interrupted before the story was told".to_owned()).into()),
     };
+    // However it ended: nothing is left behind.
     stop.send_replace(true);
     let _ = served.await;
     running.stop().await;
     drop(folder);
-    Ok(code)
+    code
 }
 
 /// A port that is free now. Somebody else may take it before the agent does; then the demo says so.

@@ -242,7 +242,9 @@ impl Detector {
             self.learn(place, verdict, before.is_none());
             return;
         }
-        let was_green = before.is_some_and(|known| known.is_green() && !known.provisional);
+        // The trail may have forgotten it; what it rests on has not.
+        let was_whole = verdict.outcome.is_silent() && verdict.evidence.first_complete().is_some();
+        let was_green = was_whole || before.is_some_and(|known| known.is_green() && !known.provisional);
         let bad = Bad { spot, place, judged_at: now, was_green };
         match self.explaining(&bad) {
             Some(at) => self.cases[at].take(bad, &self.trails),
@@ -468,18 +470,19 @@ impl Detector {
     ) -> Vec<Seen> {
         let within =
             |spot: &Spot| spot.hit_at(family) >= from && until.is_none_or(|until| spot.hit_at(family) <= until);
-        let count = |trail: &Trail| {
-            let mut seen = Seen::default();
-            for spot in &trail.recent {
-                if red(&spot.run) {
-                    seen.red += u32::from(spot.hit_at(family) >= from);
-                } else if spot.is_green() && within(spot) {
-                    seen.green += 1;
-                }
-            }
-            seen
+        let greens = |trail: &Trail| {
+            let green = trail.recent.iter().filter(|spot| spot.is_green() && within(spot) && !red(&spot.run)).count();
+            Seen { red: 0, green: green as u32 }
         };
-        self.trails.iter().map(count).collect()
+        let mut seen: Vec<Seen> = self.trails.iter().map(greens).collect();
+        // Reds are counted from where they are kept: a trail forgets what a late correction speaks of.
+        let open = self.cases.iter().filter(|case| case.incident.is_open());
+        for bad in self.pending.iter().chain(open.flat_map(|case| case.bad.values())) {
+            if red(&bad.spot.run) && bad.spot.hit_at(family) >= from {
+                seen[bad.place as usize].red += 1;
+            }
+        }
+        seen
     }
 
     /// Joins the group to an open case of its family if one label set explains both better than

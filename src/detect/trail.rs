@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::chance::Rate;
 use crate::canary::{Family, Marker, Outcome, Phase, Route, State, Timestamp, Usual, Verdict};
 
-/// Runs remembered per route: enough for every rule that counts runs in a row, small enough for
-/// 10,000 routes.
+/// Runs remembered per route at least: enough for every rule that counts runs in a row, small
+/// enough for 10,000 routes.
 const REMEMBERED: usize = 16;
+/// Younger runs than this are remembered too: late corrections, and the greens after them, are
+/// minutes old when they speak.
+const YOUNG: Duration = Duration::from_secs(900);
+/// But never more than this.
+const MOST: usize = 512;
 
 /// One run as detection remembers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +105,10 @@ impl Trail {
         }
         let place = self.recent.iter().rposition(|known| known.due <= spot.due).map_or(0, |at| at + 1);
         self.recent.insert(place, spot);
-        if self.recent.len() > REMEMBERED {
+        let newest = self.recent.back().map_or(Timestamp::EPOCH, |spot| spot.due);
+        while self.recent.len() > REMEMBERED
+            && (self.recent.len() > MOST || self.recent.front().is_some_and(|oldest| newest.since(oldest.due) > YOUNG))
+        {
             self.recent.pop_front();
         }
         None
@@ -131,7 +139,7 @@ impl Trail {
         match (self.recent.front(), self.recent.back()) {
             // The memory is shorter than the window: what it holds, drawn out to the window.
             (Some(first), Some(last))
-                if self.recent.len() == REMEMBERED && first.due > from && last.due > first.due =>
+                if self.recent.len() >= REMEMBERED && first.due > from && last.due > first.due =>
             {
                 within * window.as_secs_f64() / last.due.since(first.due).as_secs_f64()
             }

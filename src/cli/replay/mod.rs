@@ -49,6 +49,9 @@ const LARGEST: u64 = 1 << 20;
 
 fn find(name: &Path) -> Result<Scenario, String> {
     let text = match std::fs::metadata(name) {
+        Ok(file) if !file.is_file() => {
+            return Err(format!("{}: not a file\n  hint: name a scenario file", name.display()));
+        }
         Ok(file) if file.len() > LARGEST => return Err(format!("{}: larger than 1 MB", name.display())),
         Ok(_) => std::fs::read_to_string(name).map_err(|error| format!("{}: {error}", name.display()))?,
         Err(error) => {

@@ -177,6 +177,12 @@ pub(super) struct Head {
     query: String,
 }
 
+fn is_loopback_origin(origin: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(origin) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 impl Head {
     pub(super) fn read(parts: &Parts) -> Result<Self, Trouble> {
         check_host(parts).map_err(|why| Trouble::new(StatusCode::FORBIDDEN, why))?;
@@ -198,6 +204,14 @@ impl Head {
 
     /// Reads a body that must be JSON. `curl -d` calls it a form, so that passes too.
     pub(super) async fn json_body(self, body: Body) -> Result<Bytes, Trouble> {
+        // A page in somebody's browser can post a form anywhere; it cannot hide where it is from.
+        if self
+            .headers
+            .get(header::ORIGIN)
+            .is_some_and(|origin| !is_loopback_origin(origin.to_str().unwrap_or_default()))
+        {
+            return Err(Trouble::new(StatusCode::FORBIDDEN, "requests from other sites are not taken"));
+        }
         let essence = self.essence();
         if !["application/json", "application/x-www-form-urlencoded"].contains(&essence.as_str()) {
             return Err(unsupported(&essence));

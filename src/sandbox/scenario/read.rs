@@ -22,7 +22,7 @@ const LARGEST: usize = 1 << 20;
 /// A year and some days.
 const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 /// Runs of one scenario: some minutes of playing.
-const MOST_RUNS: u128 = 10_000_000;
+const MOST_RUNS: u128 = 500_000;
 /// A world with more is no scenario.
 const MOST_ROUTES: usize = 10_000;
 /// Midnight of the year in which it began; only real incidents have a reason to say more.
