@@ -54,6 +54,9 @@
 //! * A run that had been seen whole is not spoiled by a later look that cannot see, nor by rows that
 //!   are gone again; only copies and changed values correct it.
 //! * Amber and grey runs on the routes of an open incident are side effects of it, whatever its family.
+//! * Jobs that end with an error at a target that nobody can see belong to "cannot see". That takes
+//!   three runs, or three controls over a minute.
+//! * A confirming run that had to wait past its own deadline is skipped, not judged.
 //! * The notifiers are not built yet: incidents are stored with their notices, logged, and shown.
 
 pub mod agent;
