@@ -191,6 +191,36 @@ async fn hostile_requests_get_4xx_and_the_sandbox_goes_on() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_head_is_not_waited_for_while_others_are_answered() {
+    let running = sandbox().await;
+    let client = landfall::http::Wire::default().client().expect("a client");
+    for address in [running.address, running.bucket.address] {
+        let mut half = TcpStream::connect(address).await.expect("connects");
+        half.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nX-Slow: ").as_bytes()).await.expect("sent");
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let ended = async { drop(half.read_to_end(&mut rest).await) };
+        tokio::pin!(ended);
+        let mut answered = 0;
+        let went_on = async {
+            loop {
+                let answer = client.get(format!("http://{address}/")).send().await.expect("others are answered");
+                assert!(answer.status() == 200 || answer.status() == 403, "{}", answer.status());
+                answered += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = &mut ended => {}
+            () = went_on => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("{address} still waits for the rest"),
+        }
+        assert!(answered > 0);
+    }
+    running.stop().await;
+}
+
 /// A client of the sandbox's own, for account one or two.
 struct Client {
     http: reqwest::Client,

@@ -1,5 +1,7 @@
 //! The wire: accepts connections on loopback, bounded in number and in time, and ends when asked.
 
+mod haste;
+
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
@@ -16,9 +18,11 @@ use tokio::{
 
 /// Connections at once: far more than the clients of one machine need.
 const CONNECTIONS: usize = 1024;
-/// For a request's head. Longer than clients keep idle connections (60 s), so that a connection is
+/// Between two requests. Longer than clients keep idle connections (60 s), so that a connection is
 /// never closed at the moment a client uses it again.
-const HEAD: Duration = Duration::from_secs(75);
+const IDLE: Duration = Duration::from_secs(75);
+/// For the rest of a head once its first byte is here: whoever takes longer is holding a place.
+const HEAD: Duration = Duration::from_secs(10);
 /// How long answers may take once the end was asked for.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -53,14 +57,25 @@ where
         connections.spawn(async move {
             let _place = place;
             let _ = socket.set_nodelay(true);
+            let (socket, heads) = haste::watched(socket);
+            let answer = |request| {
+                heads.is_whole();
+                let answer = service(request);
+                async {
+                    let answer = answer.await;
+                    heads.may_come();
+                    answer
+                }
+            };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
+                .header_read_timeout(IDLE)
                 .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(socket), service_fn(service));
+                .serve_connection(TokioIo::new(socket), service_fn(answer));
             let mut connection = pin!(connection);
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = heads.dawdle(HEAD) => return,
                 _ = end.wait_for(|end| *end) => connection.as_mut().graceful_shutdown(),
             }
             let _ = tokio::time::timeout(FAREWELL, connection).await;
