@@ -297,6 +297,28 @@ async fn runs_are_told_newest_first_and_by_route() {
 }
 
 #[tokio::test]
+async fn a_key_that_no_list_knows_is_refused_with_what_could_be_meant() {
+    let house = House::new().await;
+    let incident = format!("/api/v1/incidents/{}?limit=1", house.incident.id);
+    for (path, what) in [
+        ("/api/v1/runs?bogus=1", "unknown key `bogus`: keys are limit, route"),
+        ("/api/v1/runs?rout=a/b/c/append", "unknown key `rout`: did you mean `route`?"),
+        ("/api/v1/runs?limit=1&Limit=2", "unknown key `Limit`: did you mean `limit`?"),
+        ("/api/v1/runs?limit=1&limit=2", "`limit` is there twice"),
+        ("/api/v1/incidents?route=a/b/c/append", "unknown key `route`: keys are limit"),
+        ("/api/v1/deploys?limt=1", "unknown key `limt`: did you mean `limit`?"),
+        ("/api/v1/routes?limit=1", "unknown key `limit`: this list takes none"),
+        (incident.as_str(), "unknown key `limit`: this list takes none"),
+    ] {
+        let (status, text) = house.get(path).await;
+        assert_eq!((status, text), (StatusCode::BAD_REQUEST, json!({ "error": what }).to_string()), "{path}");
+    }
+    for path in ["/api/v1/runs?", "/api/v1/routes?", "/api/v1/incidents?limit=1", "/api/v1/deploys?limit=1"] {
+        assert_eq!(house.get(path).await.0, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_deploy_is_handed_on_and_told() {
     let house = House::new().await;
     let told = json!({ "deploys": [{ "service": "worker", "version": "v6", "at": "2015-08-24T21:42:20.000Z" }] });

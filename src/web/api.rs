@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     canary::{CanaryName, Labels, PlatformName, Route, RouteId, Selector, TargetName, Timestamp},
+    config::nearest,
     detect::{Deploy, Incident, IncidentId},
 };
 
@@ -34,15 +35,34 @@ const AHEAD: Duration = Duration::from_secs(3600);
 
 type Answer = Result<Response, Problem>;
 
-/// `?limit=` and `?route=`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Which {
+/// What a list is asked with: `?limit=` and `?route=`.
+#[derive(Debug, Default)]
+struct Which {
     limit: Option<String>,
     route: Option<String>,
 }
 
+/// The query as it was sent.
+type Asked = Query<Vec<(String, String)>>;
+
 impl Which {
+    /// Reads a query whose keys must be among `known`, each at most once: one that is not understood
+    /// is answered with what could be meant, not with everything.
+    fn of(Query(asked): Asked, known: &[&str]) -> Result<Self, Problem> {
+        let mut which = Self::default();
+        for (key, value) in asked {
+            let place = match key.as_str() {
+                "limit" if known.contains(&"limit") => &mut which.limit,
+                "route" if known.contains(&"route") => &mut which.route,
+                _ => return Err(unknown(&key, known)),
+            };
+            if place.replace(value).is_some() {
+                return Err(Problem::wrong(format!("`{key}` is there twice")));
+            }
+        }
+        Ok(which)
+    }
+
     fn limit(&self) -> Result<u32, Problem> {
         let Some(text) = &self.limit else { return Ok(USUAL) };
         let number = text.parse::<u32>().ok().filter(|number| *number > 0);
@@ -54,6 +74,16 @@ impl Which {
         let route = route_id(text).map(Some);
         route.ok_or_else(|| Problem::wrong("`route` is not of the form canary/platform/target/mode"))
     }
+}
+
+fn unknown(key: &str, known: &[&str]) -> Problem {
+    let hint = match (nearest(key, known.iter().copied()), known) {
+        (Some(word), _) => format!("did you mean `{word}`?"),
+        (None, []) => "this list takes none".to_owned(),
+        (None, known) => format!("keys are {}", known.join(", ")),
+    };
+    let shown: String = key.chars().take(80).collect();
+    Problem::wrong(format!("unknown key `{shown}`: {hint}"))
 }
 
 /// `canary/platform/target/mode`, or the sixteen digits of a route's id.
@@ -70,20 +100,22 @@ fn route_id(text: &str) -> Option<RouteId> {
     }
 }
 
-pub(super) async fn routes(State(doors): Shared) -> Response {
+pub(super) async fn routes(State(doors): Shared, asked: Asked) -> Answer {
+    Which::of(asked, &[])?;
     let board = Arc::clone(&doors.board.borrow());
     let routes: Vec<RouteShape<'_>> = board.routes().iter().map(RouteShape::of).collect();
-    answer::json(&json_list("routes", &routes))
+    Ok(answer::json(&json_list("routes", &routes)))
 }
 
-pub(super) async fn runs(State(doors): Shared, Query(which): Query<Which>) -> Answer {
+pub(super) async fn runs(State(doors): Shared, asked: Asked) -> Answer {
+    let which = Which::of(asked, &["limit", "route"])?;
     let records = ledger(doors.store.runs(which.route()?, which.limit()?)).await?;
     let runs: Vec<RunShape<'_>> = records.iter().map(RunShape::of).collect();
     Ok(answer::json(&json_list("runs", &runs)))
 }
 
-pub(super) async fn incidents(State(doors): Shared, Query(which): Query<Which>) -> Answer {
-    let limit = which.limit()?;
+pub(super) async fn incidents(State(doors): Shared, asked: Asked) -> Answer {
+    let limit = Which::of(asked, &["limit"])?.limit()?;
     let mut found = ledger(doors.store.incidents(limit + UNTOLD)).await?;
     found.retain(|incident| incident.detected_at.is_some());
     found.truncate(limit as usize);
@@ -92,14 +124,16 @@ pub(super) async fn incidents(State(doors): Shared, Query(which): Query<Which>) 
     Ok(answer::json(&json_list("incidents", &incidents)))
 }
 
-pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>) -> Answer {
+pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>, asked: Asked) -> Answer {
+    Which::of(asked, &[])?;
     let incident = told(&doors, &id).await?;
     let routes = routes_of(&doors, std::slice::from_ref(&incident)).await?;
     Ok(answer::json(&json_list("incidents", &[IncidentShape::whole(&incident, &routes)])))
 }
 
-pub(super) async fn deploys(State(doors): Shared, Query(which): Query<Which>) -> Answer {
-    let deploys = ledger(doors.store.deploys(which.limit()?)).await?;
+pub(super) async fn deploys(State(doors): Shared, asked: Asked) -> Answer {
+    let limit = Which::of(asked, &["limit"])?.limit()?;
+    let deploys = ledger(doors.store.deploys(limit)).await?;
     Ok(answer::json(&json_list("deploys", &deploys)))
 }
 
