@@ -1,7 +1,7 @@
 //! From start to stop: the agent's tasks, in the order in which they begin and end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
@@ -177,7 +177,7 @@ impl Agent {
             others: std::sync::Mutex::default(),
             base,
         };
-        agent.watch_targets(&craft);
+        agent.watch_targets(&craft, &plan);
         if is_daemon {
             agent.resume(now).await?;
             agent.keep_house(&craft);
@@ -222,7 +222,7 @@ impl Agent {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         others.drain(..).for_each(|task| task.abort());
         drop(others);
-        self.watch_targets(&craft);
+        self.watch_targets(&craft, plan);
         self.keep_house(&craft);
     }
 
@@ -276,10 +276,10 @@ impl Agent {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    /// Controls every target for as long as the agent lives.
-    fn watch_targets(&self, craft: &Arc<Craft>) {
-        let mut names: Vec<&TargetName> = craft.targets.keys().collect();
-        names.sort();
+    /// Controls every target that a route leads to, for as long as the agent lives. Of the others
+    /// nobody needs to know whether they can be seen.
+    fn watch_targets(&self, craft: &Arc<Craft>, plan: &OpenPlan) {
+        let names: BTreeSet<&TargetName> = plan.routes.iter().map(|route| &route.target).collect();
         for (place, name) in names.into_iter().enumerate() {
             let (craft, name, told) = (Arc::clone(craft), name.clone(), self.told.clone());
             self.keep(tokio::spawn(async move {
