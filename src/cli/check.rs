@@ -56,7 +56,7 @@ pub fn check(args: &Args) -> Result<u8> {
     };
     let outlook = Outlook::of(&plan, Clock::System.now());
     for warning in outlook.warnings(&plan) {
-        eprintln!("warning: {warning}");
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     let looks = if args.live { Some(super::block_on(live::look(&plan, &intake))?) } else { None };
     let mut out = io::stdout().lock();

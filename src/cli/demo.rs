@@ -6,17 +6,17 @@ use std::{
     collections::HashMap,
     io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::{
     Format,
+    end::End,
     exit::{NO, Unsure, YES},
     kinds,
     replay::{play::Played, report::Report},
@@ -26,12 +26,11 @@ use super::{
 use crate::{
     agent::{Clock, Hearer},
     canary::{Outcome, RouteId, Run, Selector, State, Timestamp, Verdict, time::Brief},
-    config::{self, Options},
     detect::{Change, Deploy, incident::write_labels},
     http::{self, Wire},
     sandbox::{
         Fault, FaultKind, World,
-        http::{Settings, serve},
+        http::{Folder, Settings, bind},
         scenario::{Expect, ExpectDeploy, Scenario},
     },
     store::Notice,
@@ -73,25 +72,6 @@ impl Hearer for Ear {
 
     fn notice(&self, notice: &Notice) {
         let _ = self.0.send(Heard::Notice(Box::new(notice.clone())));
-    }
-}
-
-/// A folder that goes away.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        let name = format!("landfall-demo-{:016x}", fastrand::u64(..));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).with_context(|| format!("cannot make folder {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Left behind only if the disk refuses; there is nobody to tell.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -148,10 +128,12 @@ pub async fn demo(args: Args) -> Result<u8> {
         Format::Json => std::io::stderr().is_terminal(),
     } && std::env::var_os("NO_COLOR").is_none();
     let story = Story { format: args.format, begin: clock.now(), colour };
-    let folder = Folder::new()?;
+    let ended = End::of_commands().came();
+    tokio::pin!(ended);
+    let folder = Folder::new("landfall-demo").context("cannot make a temporary folder")?;
     let sandbox_clock = clock.clone();
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let running = serve(Settings {
+    let bound = bind(Settings {
         listen: loopback,
         bucket_listen: loopback,
         allow_output: Vec::new(),
@@ -161,11 +143,10 @@ pub async fn demo(args: Args) -> Result<u8> {
     })
     .await?;
     let agent_listen = free_address()?;
-    let written = sandbox_config::write(&folder.0, &running, agent_listen)?;
+    let written = sandbox_config::write(folder.path(), &bound.addresses, agent_listen)?;
+    let running = bound.open();
     let intake = Intake::new();
-    let options = Options { without_secrets: false, now: clock.now() };
-    let plan = config::load(&written.file, &kinds::kinds(&intake), options)
-        .map_err(|problems| anyhow::anyhow!("{}", super::run::text(&problems)))?;
+    let plan = kinds::load(&written.file, &intake, false).map_err(|problems| anyhow!(kinds::text(&problems)))?;
     let routes = plan.routes.clone();
     let (ear, mut heard) = mpsc::unbounded_channel();
     let daemon = Daemon::start(plan, intake, Arc::new(Ear(ear)), Some(written.file.clone())).await?;
@@ -190,7 +171,7 @@ pub async fn demo(args: Args) -> Result<u8> {
     let endpoint = running.endpoint();
     let told = tokio::select! {
         told = tell(&story, &clock, &mut heard, &agent, &endpoint, routes.len()) => Some(told),
-        () = super::run::ended() => None,
+        () = &mut ended => None,
     };
     let code = match told {
         Some(Ok(told)) => {
@@ -203,7 +184,7 @@ pub async fn demo(args: Args) -> Result<u8> {
                      Next: landfall replay 2015-08-24 --seeds 100   (the same outage on virtual time)\n      \
                      landfall sandbox --write-config try      (break things yourself)\n"
                 ));
-                super::run::ended().await;
+                ended.await;
                 Ok(YES)
             }
         }

@@ -1,5 +1,9 @@
 //! Exit codes, everywhere the same.
 
+use std::{error::Error, io};
+
+use crate::store::StoreError;
+
 /// Yes.
 pub const YES: u8 = 0;
 /// The answer is no: a regression, an expectation missed, an objective that cannot be met.
@@ -19,7 +23,17 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct Unsure(pub String);
 
-/// The exit code of an error.
+/// The exit code of an error. What was asked may be right, and something in the world around keeps it
+/// from being done now: a port or a ledger that another process holds, a disk. That is 3, not 2.
 pub fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Unsure>() { UNSURE } else { USAGE }
+    let is_taken = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
+    };
+    let unsure = error.is::<Unsure>() || error.is::<StoreError>() || error.chain().any(is_taken);
+    if unsure { UNSURE } else { USAGE }
+}
+
+/// Whether the reader of stdout has gone: commands write there and nowhere else with plain `?`.
+pub fn is_enough(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

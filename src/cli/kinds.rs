@@ -1,7 +1,11 @@
 //! Kinds: every kind of platform, target and notifier that a config may name. A new kind is its
 //! file, its `mod` line and one row here.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
@@ -33,9 +37,17 @@ pub fn load(path: &Path, intake: &Arc<Intake>, without_secrets: bool) -> Result<
 
 /// Says on stderr all that is wrong with a config.
 pub fn complain(problems: &[Problem]) {
-    for problem in problems {
-        eprintln!("{problem}");
-    }
     let n = problems.len();
-    eprintln!("\n{n} {} in the config", if n == 1 { "mistake" } else { "mistakes" });
+    // Whoever closed stderr does not want to know.
+    let _ = writeln!(
+        io::stderr(),
+        "{}\n\n{n} {} in the config",
+        text(problems),
+        if n == 1 { "mistake" } else { "mistakes" }
+    );
+}
+
+/// All that is wrong with a config.
+pub fn text(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

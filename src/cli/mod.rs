@@ -1,6 +1,9 @@
 //! FLOOR 4, commands: the only place that names concrete choices and wires them together.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -8,6 +11,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+pub mod end;
 pub mod exit;
 pub mod kinds;
 pub mod landings;
@@ -101,8 +105,10 @@ pub fn main() -> ExitCode {
     };
     match answer {
         Ok(code) => ExitCode::from(code),
+        // Whoever reads stdout has seen enough (`| head`), and wants to hear of no error.
+        Err(error) if exit::is_enough(&error) => ExitCode::from(exit::YES),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::from(exit::code_of(&error))
         }
     }
@@ -114,9 +120,10 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 
 fn log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A line that cannot be written is no reason to panic, which is what saying so on a closed stderr does.
+    let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 pub struct Where {
     /// Address of the running agent.
-    #[arg(long, default_value = "http://127.0.0.1:9440", value_name = "URL")]
+    #[arg(long, global = true, default_value = "http://127.0.0.1:9440", value_name = "URL")]
     agent: Url,
     /// File with the agent's token; without it LANDFALL_TOKEN is read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// How the answer is written.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, global = true, value_enum, default_value = "text")]
     format: Format,
 }
 

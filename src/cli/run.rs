@@ -9,13 +9,14 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{
-    exit::{UNSURE, USAGE, YES},
+    end::End,
+    exit::{self, USAGE, YES},
     kinds, landings,
 };
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
         Agent, Clock, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
-    config::{self, Options, Problems},
     metrics::{BuildInfo, Metrics},
     store::{Store, sqlite::Sqlite},
     target::webhook::Intake,
@@ -40,50 +40,42 @@ pub struct Args {
 
 /// `landfall run`.
 pub async fn run(args: Args) -> Result<u8> {
+    let ended = End::of_daemon();
+    let hangup = signal(SignalKind::hangup())?;
     let intake = Intake::new();
-    let plan = match read(&args.config, &intake) {
+    let plan = match kinds::load(&args.config, &intake, false) {
         Ok(plan) => plan,
         Err(problems) => {
-            eprintln!("{}", text(&problems));
+            kinds::complain(&problems);
             return Ok(USAGE);
         }
     };
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(async move {
-        ended().await;
+        ended.came().await;
         stop.send_replace(true);
     });
     let daemon = match Daemon::start(plan, intake, Arc::new(crate::agent::desk::Log), Some(args.config)).await {
         Ok(daemon) => daemon,
         Err(error) => {
             error!("cannot start: {error:#}");
-            return Ok(if error.is::<crate::store::StoreError>() { UNSURE } else { USAGE });
+            return Ok(exit::code_of(&error));
         }
     };
     info!("watching; pages and metrics on http://{}", daemon.address);
+    tokio::spawn(hang_ups(hangup, daemon.doors.orders.clone()));
     daemon.serve(stopping).await;
     Ok(YES)
 }
 
-/// SIGINT or SIGTERM.
-pub async fn ended() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        warn!("signals cannot be heard; stop with SIGKILL, nothing is lost by it");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Has the config read again at each SIGHUP. How it ended, the log says.
+async fn hang_ups(mut hangup: Signal, orders: mpsc::Sender<Order>) {
+    while hangup.recv().await.is_some() {
+        let (reply, _) = oneshot::channel();
+        if orders.send(Order::Reload { reply }).await.is_err() {
+            return;
+        }
     }
-}
-
-fn read(config: &Path, intake: &Arc<Intake>) -> Result<OpenPlan, Problems> {
-    let options = Options { without_secrets: false, now: Clock::System.now() };
-    config::load(config, &kinds::kinds(intake), options)
-}
-
-pub(super) fn text(problems: &Problems) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// A daemon that is up.
@@ -180,14 +172,10 @@ impl Daemon {
             }
             None => served.push(tokio::spawn(web::serve(listener, router.merge(landings), asked(closing)))),
         }
-        let mut hangup = signal(SignalKind::hangup()).ok();
         let mut stop = std::pin::pin!(asked(stopping));
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                Some(()) = async { hangup.as_mut()?.recv().await }, if hangup.is_some() => {
-                    let _ = reload(&agent, &intake, config.as_deref()).await;
-                }
                 order = orders.recv() => match order {
                     Some(order) => carry_out(&agent, &intake, config.as_deref(), order).await,
                     None => break,
@@ -228,7 +216,7 @@ async fn carry_out(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>, o
 /// Reads the config again. One that is bad keeps the old one, and says so.
 async fn reload(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>) -> Result<(), Declined> {
     let Some(config) = config else { return Err(Declined::Invalid("this agent has no config file".to_owned())) };
-    match read(config, intake) {
+    match kinds::load(config, intake, false) {
         Ok(plan) => {
             if let Err(error) = landings::admit(intake, &plan.agent.store) {
                 agent.reload_refused();
@@ -240,7 +228,7 @@ async fn reload(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>) -> R
         }
         Err(problems) => {
             agent.reload_refused();
-            let text = text(&problems);
+            let text = kinds::text(&problems);
             error!("config was not taken, the old one stays:\n{text}");
             Err(Declined::Invalid(text))
         }

@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{exit::YES, run::ended};
+use super::{end::End, exit::YES};
 use crate::{
     agent::Clock,
     sandbox::{
         World, bucket,
-        http::{self, Running, Settings, StartError},
+        http::{self, Addresses, Bound, Settings, StartError},
     },
 };
 
@@ -56,19 +56,23 @@ pub struct Args {
 /// `landfall sandbox`.
 pub async fn sandbox(args: Args) -> Result<u8> {
     ensure!(args.agent_listen.port() != 0, "--agent-listen needs a port: the config must name it");
-    let running = start(&args).await?;
+    let ended = End::of_commands();
+    let bound = bind(&args).await?;
+    // The config is there before anybody gets an answer.
     let written = match &args.write_config {
-        Some(folder) => Some(config::write(folder, &running, args.agent_listen)?),
+        Some(folder) => Some(config::write(folder, &bound.addresses, args.agent_listen)?),
         None => None,
     };
+    let greeting = greeting(&bound.addresses, written.as_ref());
+    let running = bound.open();
     // Whoever closed the pipe does not want to know.
-    let _ = std::io::stdout().write_all(greeting(&running, written.as_ref()).as_bytes());
-    ended().await;
+    let _ = std::io::stdout().write_all(greeting.as_bytes());
+    ended.came().await;
     running.stop().await;
     Ok(YES)
 }
 
-async fn start(args: &Args) -> Result<Running> {
+async fn bind(args: &Args) -> Result<Bound> {
     let mut allow_output = args.allow_output.clone();
     if !args.agent_listen.ip().is_unspecified() {
         allow_output.push(args.agent_listen.ip().to_string());
@@ -82,12 +86,12 @@ async fn start(args: &Args) -> Result<Running> {
         seed: args.seed,
         now: Arc::new(|| Clock::System.now()),
     };
-    match http::serve(settings(next)).await {
+    match http::bind(settings(next)).await {
         // Somebody has that port; any other is as good.
         Err(StartError::Listen { address, .. }) if address.port() == next && next != 0 => {
-            Ok(http::serve(settings(0)).await?)
+            Ok(http::bind(settings(0)).await?)
         }
-        started => Ok(started?),
+        bound => Ok(bound?),
     }
 }
 
@@ -96,14 +100,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()) } else { address }
 }
 
-fn greeting(running: &Running, written: Option<&config::Written>) -> String {
-    let api = running.endpoint();
+fn greeting(at: &Addresses, written: Option<&config::Written>) -> String {
+    let api = at.endpoint();
     let mut text = format!(
         "sandbox   {api}   (Treasure Data API v3)\n\
          bucket    {}   (S3, bucket `{}`)\n\
          accounts  1/{a} runs Hive on hadoop1\n\
          \x20         2/{b} runs Hive on hadoop2; Presto and Trino for both\n",
-        running.bucket.endpoint(),
+        at.bucket.endpoint(),
         bucket::NAME,
         a = "a".repeat(40),
         b = "b".repeat(40),

@@ -26,7 +26,7 @@ const MOST_SYNTAX: usize = 3;
 pub type Text = (PathBuf, String);
 
 /// Reads one file.
-pub(super) fn read(path: &Path) -> Result<Text, Problems> {
+pub fn read(path: &Path) -> Result<Text, Problems> {
     let whole = |what: String, hint: Option<&str>| {
         vec![Problem { file: path.to_owned(), place: None, what, hint: hint.map(str::to_owned) }]
     };

@@ -27,7 +27,7 @@ use std::{
 };
 
 pub use decode::HINT;
-pub use file::Text;
+pub use file::{Text, read as read_text};
 pub use length::Length;
 pub use near::nearest;
 pub use plan::{AgentPlan, CanaryPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, TargetPlan, worst_detection};

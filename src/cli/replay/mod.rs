@@ -20,7 +20,10 @@ use super::{
     Format,
     exit::{NO, USAGE, YES},
 };
-use crate::sandbox::scenario::Scenario;
+use crate::{
+    config::{self, Problems},
+    sandbox::scenario::Scenario,
+};
 
 /// Plays scenarios on virtual time, and says whether what must be detected was.
 #[derive(Debug, clap::Args)]
@@ -45,15 +48,16 @@ pub struct Args {
 }
 
 /// A scenario file is a page of text.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 1_000_000;
 
 fn find(name: &Path) -> Result<Scenario, String> {
+    let told = |problems: Problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let text = match std::fs::metadata(name) {
         Ok(file) if !file.is_file() => {
             return Err(format!("{}: not a file\n  hint: name a scenario file", name.display()));
         }
         Ok(file) if file.len() > LARGEST => return Err(format!("{}: larger than 1 MB", name.display())),
-        Ok(_) => std::fs::read_to_string(name).map_err(|error| format!("{}: {error}", name.display()))?,
+        Ok(_) => config::read_text(name).map_err(told)?.1,
         Err(error) => {
             return Scenario::builtin(&name.to_string_lossy()).ok_or_else(|| {
                 let known = Scenario::builtin_names().collect::<Vec<_>>().join(", ");
@@ -61,8 +65,7 @@ fn find(name: &Path) -> Result<Scenario, String> {
             });
         }
     };
-    Scenario::parse(name, &text)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    Scenario::parse(name, &text).map_err(told)
 }
 
 /// `landfall replay`.
@@ -73,7 +76,8 @@ pub fn replay(args: &Args) -> Result<u8> {
             Ok(scenario) => scenarios.push(scenario),
             Err(problems) => {
                 wrong = true;
-                eprintln!("{problems}");
+                // Whoever closed stderr does not want to know.
+                let _ = writeln!(std::io::stderr(), "{problems}");
             }
         }
     }

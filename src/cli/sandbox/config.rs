@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::reachable;
 use crate::sandbox::{
     World, bucket,
-    http::{Running, accounts},
+    http::{Addresses, accounts},
 };
 
 /// First line of every file that may be written over.
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Written {
 }
 
 /// Writes the config of a sandbox into a folder.
-pub(in crate::cli) fn write(folder: &Path, running: &Running, agent: SocketAddr) -> Result<Written> {
+pub(in crate::cli) fn write(folder: &Path, at: &Addresses, agent: SocketAddr) -> Result<Written> {
     let (probes, secrets) = (folder.join("probes"), folder.join("secrets"));
     let file = folder.join("landfall.toml");
     let probe = probes.join("sandbox.toml");
@@ -48,8 +48,8 @@ pub(in crate::cli) fn write(folder: &Path, running: &Running, agent: SocketAddr)
     for (name, secret) in [
         ("account1.key", one.key.reveal()),
         ("account2.key", two.key.reveal()),
-        ("bucket-agent.secret", running.bucket.agent.secret.reveal()),
-        ("bucket-platform.secret", running.bucket.platform.secret.reveal()),
+        ("bucket-agent.secret", at.bucket.agent.secret.reveal()),
+        ("bucket-platform.secret", at.bucket.platform.secret.reveal()),
     ] {
         keep(&secrets.join(name), secret)?;
     }
@@ -59,7 +59,7 @@ pub(in crate::cli) fn write(folder: &Path, running: &Running, agent: SocketAddr)
         let mut dice = fastrand::Rng::new();
         keep(&token, &std::iter::repeat_with(|| dice.alphanumeric()).take(40).collect::<String>())?;
     }
-    store(&probe, &probe_text(running, agent))?;
+    store(&probe, &probe_text(at, agent))?;
     store(&file, &agent_text(agent))?;
     Ok(Written { file })
 }
@@ -104,9 +104,9 @@ token         = {{ file = "secrets/token" }}
     )
 }
 
-fn probe_text(running: &Running, agent: SocketAddr) -> String {
+fn probe_text(at: &Addresses, agent: SocketAddr) -> String {
     let world = World::brisk();
-    let endpoint = running.endpoint();
+    let endpoint = at.endpoint();
     let mut text = format!("{OURS}\n");
     for platform in &world.platforms {
         let name = platform.name.as_str();
@@ -127,8 +127,8 @@ engine   = "{engine}"
         ));
     }
     // Where the agent listens on every address, its own is not one that others can use.
-    let at = reachable(agent);
-    let intake = if at == agent { String::new() } else { format!("intake_url = \"http://{at}\"\n") };
+    let reached = reachable(agent);
+    let intake = if reached == agent { String::new() } else { format!("intake_url = \"http://{reached}\"\n") };
     text.push_str(&format!(
         r#"# The agent's own intake.
 [target.web.webhook]
@@ -152,11 +152,11 @@ every     = "5s"
 objective = "5s"
 deadline  = "15s"
 "#,
-        bucket_endpoint = running.bucket.endpoint(),
+        bucket_endpoint = at.bucket.endpoint(),
         region = bucket::REGION,
         bucket = bucket::NAME,
-        agent_id = running.bucket.agent.id,
-        platform_id = running.bucket.platform.id,
+        agent_id = at.bucket.agent.id,
+        platform_id = at.bucket.platform.id,
     ));
     text
 }

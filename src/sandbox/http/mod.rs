@@ -25,12 +25,9 @@ use std::{
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use self::house::Now;
+use self::house::{Account, House};
 pub(super) use self::request::check_host;
-use self::{
-    folder::Folder,
-    house::{Account, House},
-};
+pub use self::{folder::Folder, house::Now};
 use super::{
     Engine, FaultKind, Place, World,
     bucket::{self, Asker, Bucket, BucketAddress, Gate, Shut},
@@ -103,6 +100,33 @@ pub fn accounts() -> [AccountKey; 2] {
     [account(1, "a", "hadoop1"), account(2, "b", "hadoop2")]
 }
 
+/// Where a sandbox is, for whoever writes a config.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where the bucket listens, and its keys.
+    pub bucket: BucketAddress,
+}
+
+impl Addresses {
+    /// `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.api)
+    }
+}
+
+/// A sandbox that holds its addresses and answers nobody yet: whoever connects waits. So what must
+/// be there when it answers, such as a config, can be written first.
+pub struct Bound {
+    /// Where it will be.
+    pub addresses: Addresses,
+    house: Arc<House>,
+    bucket: Bucket,
+    listeners: [TcpListener; 2],
+    folder: Folder,
+}
+
 /// A running sandbox. Dropped, it ends.
 pub struct Running {
     /// Where the API listens.
@@ -113,6 +137,12 @@ pub struct Running {
     end: watch::Sender<bool>,
     doors: Vec<JoinHandle<()>>,
     _folder: Folder,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Running {
@@ -147,6 +177,11 @@ impl Drop for Running {
 
 /// Starts a sandbox: the API and the bucket, each on its own address.
 pub async fn serve(settings: Settings) -> Result<Running, StartError> {
+    Ok(bind(settings).await?.open())
+}
+
+/// Takes the addresses, and makes what stands behind them.
+pub async fn bind(settings: Settings) -> Result<Bound, StartError> {
     let listener = listen(settings.listen).await?;
     let bucket_listener = listen(settings.bucket_listen).await?;
     let local = |listener: &TcpListener, wanted| {
@@ -154,7 +189,7 @@ pub async fn serve(settings: Settings) -> Result<Running, StartError> {
     };
     let address = local(&listener, settings.listen)?;
     let bucket_address = local(&bucket_listener, settings.bucket_listen)?;
-    let folder = Folder::new().map_err(StartError::Folder)?;
+    let folder = Folder::new("landfall-sandbox").map_err(StartError::Folder)?;
     let courier = Courier::new(Outlets::new(settings.allow_output)).map_err(StartError::Client)?;
     let engine = Arc::new(Mutex::new(Engine::new(settings.world, Vec::new(), settings.seed)));
 
@@ -173,17 +208,29 @@ pub async fn serve(settings: Settings) -> Result<Running, StartError> {
         BucketAddress { address: bucket_address, platform: bucket::platform_keys(), agent: bucket::agent_keys() };
     let gate = gate(engine.clone(), settings.now.clone());
     let room = folder.room("bucket").map_err(StartError::Folder)?;
-    let server = Bucket::new(&room, &place.platform, &place.agent, gate).map_err(StartError::Folder)?;
+    let bucket = Bucket::new(&room, &place.platform, &place.agent, gate).map_err(StartError::Folder)?;
+    Ok(Bound {
+        addresses: Addresses { api: address, bucket: place },
+        house: Arc::new(House::new(address, rooms, settings.now, courier, engine)),
+        bucket,
+        listeners: [listener, bucket_listener],
+        folder,
+    })
+}
 
-    let house = Arc::new(House::new(address, rooms, settings.now, courier, engine));
-    let (end, ended) = watch::channel(false);
-    let answering = house.clone();
-    let answer = move |request| routes::answer(answering.clone(), request);
-    let doors = vec![
-        tokio::spawn(wire::serve(listener, answer, ended.clone())),
-        tokio::spawn(server.serve(bucket_listener, ended)),
-    ];
-    Ok(Running { address, bucket: place, house, end, doors, _folder: folder })
+impl Bound {
+    /// Answers from now on.
+    pub fn open(self) -> Running {
+        let Self { addresses, house, bucket, listeners: [listener, bucket_listener], folder } = self;
+        let (end, ended) = watch::channel(false);
+        let answering = house.clone();
+        let answer = move |request| routes::answer(answering.clone(), request);
+        let doors = vec![
+            tokio::spawn(wire::serve(listener, answer, ended.clone())),
+            tokio::spawn(bucket.serve(bucket_listener, ended)),
+        ];
+        Running { address: addresses.api, bucket: addresses.bucket, house, end, doors, _folder: folder }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
