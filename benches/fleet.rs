@@ -87,6 +87,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
         agent: AgentPlan {
             name: "fleet".into(),
             listen: ([127, 0, 0, 1], 0).into(),
+            hosts: Vec::new(),
             intake: None,
             store: "fleet.db".into(),
             detect_within: None,

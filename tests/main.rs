@@ -1,8 +1,12 @@
 //! The one integration binary: Landfall as its users and its neighbours meet it.
 
+#[cfg(feature = "sandbox")]
+mod commands;
 mod config;
 #[cfg(feature = "sandbox")]
 mod daemon;
+#[cfg(feature = "sandbox")]
+mod demo;
 mod fixtures;
 mod house;
 mod postgres;

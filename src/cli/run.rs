@@ -122,6 +122,7 @@ impl Daemon {
         metrics.store(true);
         metrics.reloaded(Some(clock.now()));
         let (token, name) = (plan.agent.token.clone(), plan.agent.name.clone());
+        let hosts = plan.agent.hosts.clone();
         let parts = Parts {
             plan,
             store: Arc::clone(&store),
@@ -141,7 +142,7 @@ impl Daemon {
             board: agent.board(),
             orders,
             token,
-            hosts: Hosts::new(address.ip(), [name.clone()]),
+            hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
             agent: name,
             now: Arc::clone(&now),
             scheduled_at: Arc::new(move || scheduled.round()),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -29,6 +29,8 @@ use crate::{canary::Secret, http::Wire};
 const LISTEN: &str = "127.0.0.1:9440";
 /// Longest name of an agent, and longest value of a label.
 pub(super) const LONGEST_TEXT: usize = 200;
+/// Longest name in DNS.
+const LONGEST_HOST: usize = 253;
 
 /// The table as written.
 #[derive(Default, Deserialize)]
@@ -36,6 +38,7 @@ pub(super) const LONGEST_TEXT: usize = 200;
 struct Written {
     name: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
+    hosts: Option<Vec<Spanned<String>>>,
     intake: Option<Spanned<String>>,
     store: Option<Spanned<String>>,
     probes: Option<Spanned<PathBuf>>,
@@ -77,6 +80,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
     let plan = AgentPlan {
         name: written.name.as_ref().map_or("landfall".to_owned(), |name| reading.name(name)),
         listen,
+        hosts: written.hosts.iter().flatten().filter_map(|host| reading.host(host)).collect(),
         intake,
         store: reading.store(written.store.as_ref()),
         detect_within: written.detect_within.as_ref().map(|length| {
@@ -119,6 +123,21 @@ impl Reading<'_> {
             self.wrong(name, format!("`name` {why}"), "write who this agent is: \"mon-1\"");
         }
         name.get_ref().clone()
+    }
+
+    fn host(&mut self, host: &Spanned<String>) -> Option<String> {
+        let hint = "write a name without scheme and port: \"mon.example.com\"";
+        let name = host.get_ref();
+        let is_label = |label: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            !label.is_empty() && label.chars().all(fits) && !label.starts_with('-') && !label.ends_with('-')
+        };
+        let is_name = name.len() <= LONGEST_HOST && name.trim_end_matches('.').split('.').all(is_label);
+        if !is_name && name.parse::<IpAddr>().is_err() {
+            self.wrong(host, format!("`{}` is not the name of a host", brief(name)), hint);
+            return None;
+        }
+        Some(name.clone())
     }
 
     fn store(&mut self, store: Option<&Spanned<String>>) -> PathBuf {

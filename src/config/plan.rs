@@ -32,6 +32,8 @@ pub struct AgentPlan {
     pub name: String,
     /// Pages, API, metrics.
     pub listen: SocketAddr,
+    /// Names by which pages and API are reached besides the agent's own: of a proxy, in DNS.
+    pub hosts: Vec<String>,
     /// Own listener for webhook targets; absent: on `listen`.
     pub intake: Option<SocketAddr>,
     /// The ledger's file.

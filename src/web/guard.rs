@@ -35,7 +35,10 @@ impl Hosts {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
         match bare.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback() || ip == self.listen || self.listen.is_unspecified(),
+            Ok(ip) => {
+                let is_named = self.names.iter().any(|name| name.parse() == Ok(ip));
+                ip.is_loopback() || ip == self.listen || self.listen.is_unspecified() || is_named
+            }
             Err(_) => name == "localhost" || self.names.contains(&name),
         }
     }
@@ -80,7 +83,8 @@ fn admit(doors: &Doors, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
     };
     let host_ok = host.to_str().is_ok_and(|host| doors.hosts.allow(host));
     if !host_ok || uri.authority().is_some_and(|authority| !doors.hosts.allow(authority.as_str())) {
-        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "this agent is not known by that name"));
+        let what = "this agent is not known by that name; `hosts` in [agent] lists the names it is reached by";
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, what));
     }
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
@@ -183,12 +187,15 @@ mod tests {
 
     #[test]
     fn loopback_the_listened_address_and_configured_names_are_allowed() {
-        let hosts = Hosts::new([192, 0, 2, 7].into(), ["mon-1.example.".to_owned()]);
+        let hosts =
+            Hosts::new([192, 0, 2, 7].into(), ["mon-1.example.", "198.51.100.1", "2001:db8::1"].map(str::to_owned));
         for good in ["localhost", "LOCALHOST:9440", "127.0.0.1:9440", "127.9.9.9", "[::1]:9440", "[::1]", "192.0.2.7:1"]
         {
             assert!(hosts.allow(good), "{good}");
         }
-        assert!(hosts.allow("Mon-1.Example:9440") && hosts.allow("mon-1.example."));
+        for good in ["Mon-1.Example:9440", "mon-1.example.", "198.51.100.1:9440", "[2001:DB8:0::1]:9440"] {
+            assert!(hosts.allow(good), "{good}");
+        }
         for bad in [
             "",
             ":9440",

@@ -114,6 +114,7 @@ fn plan(world: &World, direct: &Direct) -> OpenPlan {
         agent: AgentPlan {
             name: "replay".to_owned(),
             listen: ([127, 0, 0, 1], 0).into(),
+            hosts: Vec::new(),
             intake: None,
             store: ":memory:".into(),
             detect_within: None,
