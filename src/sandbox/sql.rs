@@ -1,16 +1,19 @@
 //! The sandbox's SQL engine: databases and tables of an account, and queries fenced in an embedded
 //! SQLite. It knows nothing of jobs: text goes in, rows or an error come out.
 
+mod column;
 mod database;
 mod dialect;
 mod fence;
 mod functions;
+mod listing;
 mod token;
 mod warehouse;
 
-pub use database::{Column, DatabaseInfo, Import, TableInfo};
+pub use column::Column;
 pub use dialect::Dialect;
 pub use fence::{Context, Limits};
+pub use listing::{DatabaseInfo, Import, TableInfo};
 pub use warehouse::{Warehouse, WarehouseError};
 
 /// One value of a result.

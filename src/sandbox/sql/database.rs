@@ -7,79 +7,19 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params_from_iter, types::Value as Stored};
 
-use super::{Rowset, Type, Value, warehouse::WarehouseError};
+use super::{
+    Column, DatabaseInfo, Import, Rowset, TableInfo, Type, Value,
+    column::{check_columns, definition, loaded, quote, shown, storage, stored},
+    warehouse::WarehouseError,
+};
 use crate::canary::Timestamp;
 
-/// Most tables of a database, most columns of a table: a pretend platform on somebody's laptop
-/// stays small.
+/// Most tables of a database: a pretend platform on somebody's laptop stays small.
 const TABLES: usize = 1000;
-const COLUMNS: usize = 500;
 /// Largest file of a database, in pages of 4 KiB: 512 MB.
 const MOST_PAGES: u32 = 131_072;
 /// Upload ids remembered per table: a repeated upload comes soon or never.
 const IDS_KEPT: usize = 10_000;
-
-/// A column as the platform shows it: name, type, alias.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// `int`, `long`, `float`, `double`, `string`, `array<…>`, `map<…>`.
-    pub kind: String,
-    /// Its name in queries, if it has another one.
-    pub alias: Option<String>,
-}
-
-/// A database as listed.
-#[derive(Clone, Debug)]
-pub struct DatabaseInfo {
-    /// Its name.
-    pub name: String,
-    /// A number of its own.
-    pub id: u64,
-    /// Rows in all tables.
-    pub count: u64,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last written.
-    pub updated_at: Timestamp,
-}
-
-/// A table as listed.
-#[derive(Clone, Debug)]
-pub struct TableInfo {
-    /// Its name.
-    pub name: String,
-    /// A number of its own.
-    pub id: u64,
-    /// Columns without `time`.
-    pub columns: Vec<Column>,
-    /// Rows.
-    pub count: u64,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last written.
-    pub updated_at: Timestamp,
-    /// The latest `time` of a row, in seconds since the epoch.
-    pub last_log: Option<i64>,
-    /// Bytes imported.
-    pub size: u64,
-    /// Days after which rows would go; kept, not acted on.
-    pub expire_days: Option<i64>,
-    /// Whether queries would show `v`; kept, not acted on.
-    pub include_v: bool,
-}
-
-/// Rows to be added, each a list of named values.
-#[derive(Clone, Debug, Default)]
-pub struct Import {
-    /// Names and values.
-    pub rows: Vec<Vec<(String, Value)>>,
-    /// Size of the upload, for the table's size.
-    pub bytes: u64,
-    /// The uploader's id: the same id is added once.
-    pub unique_id: Option<String>,
-}
 
 struct Table {
     info: TableInfo,
@@ -213,7 +153,7 @@ impl Database {
         id: u64,
         now: Timestamp,
     ) -> Result<(), WarehouseError> {
-        let import = import_of(rowset);
+        let import = Import::of(rowset);
         if !self.tables.contains_key(table) {
             let column = |(name, kind): &(String, Type)| Column {
                 name: name.clone(),
@@ -412,12 +352,6 @@ impl Database {
     }
 }
 
-fn import_of(rowset: &Rowset) -> Import {
-    let names = || rowset.columns.iter().map(|(name, _)| name.clone());
-    let rows = rowset.rows.iter().map(|row| names().zip(row.iter().cloned()).collect()).collect();
-    Import { rows, bytes: 0, unique_id: None }
-}
-
 fn open(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -426,81 +360,4 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA max_page_count = {MOST_PAGES};"
     ))?;
     Ok(connection)
-}
-
-fn check_columns(columns: &[Column]) -> Result<(), WarehouseError> {
-    if columns.len() > COLUMNS {
-        return Err(WarehouseError::Refused(format!("a table has at most {} columns here", COLUMNS)));
-    }
-    let mut seen = HashSet::new();
-    for column in columns {
-        let name = shown(column);
-        if name.is_empty() || name.len() > 256 || name.contains('\0') {
-            return Err(WarehouseError::Refused("a column's name is empty or too long".to_owned()));
-        }
-        if name.eq_ignore_ascii_case("time") || name == "v" {
-            return Err(WarehouseError::Refused(format!("column name '{name}' is reserved")));
-        }
-        if !seen.insert(name.to_ascii_lowercase()) {
-            return Err(WarehouseError::Refused(format!("column name '{name}' is there twice")));
-        }
-    }
-    Ok(())
-}
-
-/// The name of a column in queries.
-fn shown(column: &Column) -> &str {
-    column.alias.as_deref().unwrap_or(&column.name)
-}
-
-fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn storage(kind: &str) -> &'static str {
-    match kind {
-        "int" | "long" => "BIGINT",
-        "float" | "double" => "DOUBLE",
-        "boolean" => "BOOLEAN",
-        _ => "TEXT",
-    }
-}
-
-fn definition(name: &str, columns: &[Column]) -> String {
-    let columns = columns.iter().map(|column| format!("{} {}, ", quote(shown(column)), storage(&column.kind)));
-    format!("CREATE TABLE {} ({}\"time\" BIGINT)", quote(name), columns.collect::<String>())
-}
-
-/// A value as its column keeps it; what does not fit a number is NULL.
-fn stored(value: &Value, kind: &str) -> Stored {
-    let number = |text: &str| match storage(kind) {
-        "DOUBLE" => text.trim().parse().map(Stored::Real).unwrap_or(Stored::Null),
-        _ => text.trim().parse().map(Stored::Integer).unwrap_or(Stored::Null),
-    };
-    match (value, storage(kind)) {
-        (Value::Null, _) => Stored::Null,
-        (Value::Bool(b), "TEXT") => Stored::Text(b.to_string()),
-        (Value::Int(n), "TEXT") => Stored::Text(n.to_string()),
-        (Value::Float(x), "TEXT") => Stored::Text(format!("{x:?}")),
-        (Value::Text(text), "TEXT") => Stored::Text(text.clone()),
-        (Value::Bool(b), "DOUBLE") => Stored::Real(f64::from(u8::from(*b))),
-        (Value::Int(n), "DOUBLE") => Stored::Real(*n as f64),
-        (Value::Float(x), "DOUBLE") => Stored::Real(*x),
-        (Value::Bool(b), _) => Stored::Integer(i64::from(*b)),
-        (Value::Int(n), _) => Stored::Integer(*n),
-        (Value::Float(x), _) => Stored::Integer(*x as i64),
-        (Value::Text(text), _) if kind == "boolean" && text.eq_ignore_ascii_case("true") => Stored::Integer(1),
-        (Value::Text(text), _) if kind == "boolean" && text.eq_ignore_ascii_case("false") => Stored::Integer(0),
-        (Value::Text(text), _) => number(text),
-    }
-}
-
-fn loaded(stored: Stored) -> Value {
-    match stored {
-        Stored::Null => Value::Null,
-        Stored::Integer(n) => Value::Int(n),
-        Stored::Real(x) => Value::Float(x),
-        Stored::Text(text) => Value::Text(text),
-        Stored::Blob(bytes) => Value::Text(String::from_utf8_lossy(&bytes).into_owned()),
-    }
 }

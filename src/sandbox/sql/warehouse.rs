@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    Dialect, QueryError, Rowset,
-    database::{self, Column, Database, DatabaseInfo, Import, TableInfo},
+    Column, DatabaseInfo, Dialect, Import, QueryError, Rowset, TableInfo,
+    database::{self, Database},
     dialect::{Name, Sql, Statement, parse},
     fence::{self, Context, Limits, MOST_DATABASES},
 };
