@@ -140,7 +140,7 @@ fn what_a_killed_sandbox_left_is_swept_by_the_next_and_a_living_one_keeps_its_ow
     let mut next = [start(killed.folder.path()), start(killed.folder.path())];
     killed.until("it is swept and two live", |killed| {
         let now = killed.left();
-        !now.contains(&left[0]) && now.iter().filter(|name| name.starts_with("landfall-sandbox-")).count() == 2
+        !now.contains(&left[0]) && now.iter().filter(|name| name.starts_with("landfall-sandbox.")).count() == 2
     });
     for child in &mut next {
         child.kill().expect("killed");

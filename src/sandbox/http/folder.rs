@@ -20,14 +20,14 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A new one, `KIND-…` in the temporary folder of the system. Those of the same kind whose owners
-    /// were killed go.
+    /// A new one, `KIND.…` in the temporary folder of the system. Those of the same kind whose owners
+    /// were killed go, beside whatever the owner does: there may be much in them.
     pub fn new(kind: &str) -> io::Result<Self> {
         let mut dice = fastrand::Rng::new();
         let name: String = std::iter::repeat_with(|| dice.lowercase()).take(12).collect();
         let all = std::env::temp_dir();
         // It gets its name when it is locked: until then nobody takes it for an abandoned one.
-        let (new, path) = (all.join(format!("new-{kind}-{name}")), all.join(format!("{kind}-{name}")));
+        let (new, path) = (all.join(format!("new-{kind}-{name}")), all.join(format!("{kind}.{name}")));
         fs::DirBuilder::new().mode(0o700).create(&new)?;
         let locked = File::open(&new).and_then(|lock| {
             lock.lock()?;
@@ -35,7 +35,8 @@ impl Folder {
             Ok(lock)
         });
         let lock = locked.inspect_err(|_| drop(fs::remove_dir(&new)))?;
-        sweep(&all, kind, lock.metadata()?.uid());
+        let (prefix, user) = (format!("{kind}."), lock.metadata()?.uid());
+        std::thread::spawn(move || sweep(&all, &prefix, user));
         Ok(Self { path, _lock: lock })
     }
 
@@ -52,11 +53,10 @@ impl Folder {
     }
 }
 
-/// Removes folders of this kind and this user that nobody holds.
-fn sweep(all: &Path, kind: &str, user: u32) {
-    let prefix = format!("{kind}-");
+/// Removes folders with this prefix, of this user, that nobody holds.
+fn sweep(all: &Path, prefix: &str, user: u32) {
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
         let Ok(about) = entry.metadata() else { continue };
         if !ours || !about.is_dir() || about.uid() != user {
             continue;
@@ -95,11 +95,15 @@ mod tests {
     #[test]
     fn a_folder_whose_owner_was_killed_is_swept_and_one_that_is_held_is_not() {
         let kind = format!("landfall-test-folder-{:016x}", fastrand::u64(..));
-        let abandoned = std::env::temp_dir().join(format!("{kind}-abandoned"));
+        let abandoned = std::env::temp_dir().join(format!("{kind}.abandoned"));
         fs::create_dir(&abandoned).expect("made");
         fs::write(abandoned.join("file"), "x").expect("written");
         let held = Folder::new(&kind).expect("a folder");
-        assert!(!abandoned.exists(), "the one before was left behind");
+        let is_gone = |_: &u32| {
+            std::thread::sleep(Duration::from_millis(10));
+            !abandoned.exists()
+        };
+        assert!((0..6_000).find(is_gone).is_some(), "the one before was left behind");
         let other = Folder::new(&kind).expect("a folder");
         assert!(held.path().exists() && other.path().exists());
         let path = held.path().to_owned();
