@@ -15,7 +15,7 @@ use std::{
 
 use landfall::{
     agent::{
-        Agent, Clock, Dice, Hearer,
+        Agent, Clock, Confirms, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
     canary::{
@@ -141,6 +141,7 @@ fn fly_virtually(routes: usize) -> (f64, u64) {
             metrics: None,
             hearer: Arc::clone(&count) as Arc<dyn Hearer>,
             is_daemon: false,
+            confirms: Confirms::Asked,
         };
         let _agent = Agent::start(parts).await.expect("starts");
         tokio::time::sleep(EVERY * 10).await;
@@ -178,6 +179,7 @@ fn fly_really(routes: usize, lasts: Duration) -> Real {
             metrics: Some(Arc::clone(&metrics)),
             hearer: Arc::clone(&count) as Arc<dyn Hearer>,
             is_daemon: true,
+            confirms: Confirms::Asked,
         };
         let agent = Agent::start(parts).await.expect("starts");
         tokio::time::sleep(EVERY.min(lasts / 3)).await;
@@ -341,6 +343,7 @@ fn over_http(lasts: Duration, durable: bool) -> Http {
             metrics: Some(Arc::new(Metrics::new(&BuildInfo { version: "bench".into(), revision: String::new() }))),
             hearer: Arc::clone(&count) as Arc<dyn Hearer>,
             is_daemon: true,
+            confirms: Confirms::Asked,
         };
         let agent = Agent::start(parts).await.expect("starts");
         tokio::time::sleep(Duration::from_secs(5)).await;

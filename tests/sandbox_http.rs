@@ -447,6 +447,7 @@ async fn faults_of_the_api_hit_the_calls_of_their_platform() {
         json!({ "kind": "drop-output", "rate": 2 }),
         json!({ "kind": "agent-blind", "where": { "target": "web" } }),
         json!({ "kind": "agent-blind" }),
+        json!({ "kind": "slow-target", "where": { "target": "bucket" } }),
     ] {
         let (status, body) = one.send("POST", "/sandbox/faults", Some(wrong.clone())).await;
         assert_eq!(status, 422, "{wrong}: {body}");

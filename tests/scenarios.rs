@@ -103,7 +103,7 @@ fn any_text_is_a_scenario_or_says_why_not() {
 /// the target and a control, until waiting is over; and once more at three times the deadline.
 async fn fly(door: &Direct, scenario: &Scenario, selector: &Selector) -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(30);
-    let route = scenario.routes().into_iter().find(|route| selector.covers(route)).expect("a route");
+    let route = scenario.routes.iter().find(|route| selector.covers(route)).expect("a route");
     let canary = &scenario.world.canary;
     let due = door.now();
     let terms = Terms { due, objective: canary.objective, deadline: canary.deadline };
@@ -186,7 +186,7 @@ async fn a_run_under_each_fault_comes_to_what_its_scenario_expects() {
         let expected = scenario.expect.outcome.unwrap_or(Outcome::Landed);
         assert_eq!(fly(&door, &scenario, &fault.selector).await, expected, "{}", scenario.name);
         if let [(name, value)] = fault.selector.pairs() {
-            let routes = scenario.routes();
+            let routes = &scenario.routes;
             let other = routes.iter().filter_map(|route| route.facet(name)).find(|found| found != value);
             let beside = Selector::new([(name.clone(), other.expect("another value").to_owned())]);
             assert_eq!(fly(&door, &scenario, &beside).await, Outcome::Landed, "{}: beside", scenario.name);

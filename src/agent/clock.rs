@@ -1,6 +1,12 @@
 //! The clock: the only place that asks what time it is.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -21,6 +27,15 @@ pub enum Clock {
         /// Tokio's time then.
         origin: Instant,
     },
+    /// The same as a machine's wall clock that somebody may step: what a replay does to it.
+    Stepped {
+        /// The time at `origin`, had nobody stepped it.
+        start: Timestamp,
+        /// Tokio's time then.
+        origin: Instant,
+        /// By how many microseconds it was stepped in all.
+        by: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
@@ -38,6 +53,10 @@ impl Clock {
                 Timestamp::EPOCH.plus(since)
             }
             Clock::Since { start, origin } => start.plus(Instant::now().duration_since(*origin)),
+            Clock::Stepped { start, origin, by } => {
+                let now = start.plus(Instant::now().duration_since(*origin));
+                Timestamp::from_micros(now.as_micros().saturating_add(by.load(Ordering::Relaxed)))
+            }
         }
     }
 
@@ -49,7 +68,7 @@ impl Clock {
                 return;
             }
             let piece = match self {
-                Clock::System => left.min(SLICE),
+                Clock::System | Clock::Stepped { .. } => left.min(SLICE),
                 Clock::Since { .. } => left,
             };
             tokio::time::sleep(piece).await;

@@ -2,7 +2,7 @@
 //! writes verdict, journal, incidents and notices in one transaction, and only then acts.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, RwLock},
     time::Duration,
 };
@@ -101,6 +101,19 @@ impl Hearer for Log {
     }
 }
 
+/// Which of the runs that detection asks for at once are flown. An agent flies them all; what that
+/// gives is measured by leaving some out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirms {
+    /// All that are asked for.
+    #[default]
+    Asked,
+    /// Only those of a route that is not green itself.
+    OwnRoute,
+    /// None.
+    Never,
+}
+
 /// The desk and all it owns.
 pub struct Desk {
     pub(super) clock: Clock,
@@ -115,6 +128,9 @@ pub struct Desk {
     pub(super) usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
     pub(super) wants: mpsc::Sender<Want>,
     pub(super) hearer: Arc<dyn Hearer>,
+    pub(super) confirms: Confirms,
+    /// Routes whose last verdict was not green.
+    pub(super) bad: HashSet<RouteId>,
     /// Replay keeps no journal: nothing is ever restored from it.
     pub(super) journals: bool,
 }
@@ -322,6 +338,11 @@ impl Desk {
 
     async fn act(&mut self, batch: Batch, now: Timestamp) {
         for (verdict, run, corrects) in &batch.heard {
+            if verdict.outcome.state() == State::Green {
+                self.bad.remove(&verdict.route);
+            } else {
+                self.bad.insert(verdict.route);
+            }
             if verdict.outcome == Outcome::Landed
                 && let Ok(mut usual) = self.usual.write()
             {
@@ -336,7 +357,9 @@ impl Desk {
             self.hearer.verdict(verdict, run);
         }
         for change in &batch.changes {
-            if let Change::Confirm(route) = change {
+            if let Change::Confirm(route) = change
+                && self.is_flown(*route)
+            {
                 // A full or closed scheduler has better things to do than to confirm.
                 let _ = self.wants.try_send(Want::Confirm(*route));
             }
@@ -359,6 +382,14 @@ impl Desk {
             if let Some(show) = &self.show {
                 show.send_replace(Arc::new(self.board.clone()));
             }
+        }
+    }
+
+    fn is_flown(&self, asked: RouteId) -> bool {
+        match self.confirms {
+            Confirms::Asked => true,
+            Confirms::OwnRoute => self.bad.contains(&asked),
+            Confirms::Never => false,
         }
     }
 

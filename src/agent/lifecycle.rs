@@ -20,7 +20,7 @@ use super::{
     after::{self, After},
     clock::Clock,
     craft::{Craft, Dice, Pad},
-    desk::{self, Desk, Told},
+    desk::{self, Confirms, Desk, Told},
     scheduler::{Cap, Line, Round, Scheduler, Want},
     sight::Sight,
 };
@@ -70,6 +70,8 @@ pub struct Parts {
     pub hearer: Arc<dyn Hearer>,
     /// A daemon keeps a journal, a pulse and its house; a replay does not.
     pub is_daemon: bool,
+    /// Which confirming runs are flown.
+    pub confirms: Confirms,
 }
 
 /// A running agent.
@@ -103,7 +105,7 @@ struct Base {
 impl Agent {
     /// Starts: what the ledger knows is taken up, then runs are sent.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { plan, store, clock, dice, metrics, hearer, is_daemon } = parts;
+        let Parts { plan, store, clock, dice, metrics, hearer, is_daemon, confirms } = parts;
         let now = clock.now();
         let (detector, seq, changes) = recall(&store, &plan, now).await?;
         let gaps = if is_daemon { gaps(&store, now).await? } else { Vec::new() };
@@ -143,6 +145,8 @@ impl Agent {
             usual: Arc::clone(&base.usual),
             wants: wants.clone(),
             hearer,
+            confirms,
+            bad: std::collections::HashSet::new(),
             journals: is_daemon,
         };
         if is_daemon {

@@ -13,4 +13,5 @@ pub mod sight;
 
 pub use clock::Clock;
 pub use craft::{Craft, Dice};
+pub use desk::Confirms;
 pub use lifecycle::{Agent, Hearer};

@@ -352,9 +352,11 @@ fn report(told: Told, lasted: Duration) -> Report {
         start: broke_at,
         lasts: lasted,
         seed: 0,
+        routes: World::brisk().routes(),
         world: World::brisk(),
         deploys: vec![deploy],
         faults: vec![fault],
+        agent: Vec::new(),
         expect: Expect {
             incidents: Some(1),
             outcome: Some(Outcome::Lost),
@@ -363,7 +365,7 @@ fn report(told: Told, lasted: Duration) -> Report {
             ..Expect::default()
         },
     };
-    let played = Played { notices: seen.notices, incidents, runs: seen.runs };
+    let played = Played { notices: seen.notices, incidents, runs: seen.runs, ..Played::default() };
     let mut report = Report::of(&scenario, &played);
     for route in seen.red_on.iter().filter(|route| route.contains("/hadoop2/")) {
         report.misses.push(format!("{route} runs on v6 and was red"));

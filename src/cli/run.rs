@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     agent::{
-        Agent, Clock, Dice, Hearer,
+        Agent, Clock, Confirms, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
     metrics::{BuildInfo, Metrics},
@@ -131,6 +131,7 @@ impl Daemon {
             metrics: Some(Arc::clone(&metrics)),
             hearer,
             is_daemon: true,
+            confirms: Confirms::Asked,
         };
         let agent = Arc::new(Agent::start(parts).await?);
         let (orders, ordered) = mpsc::channel(64);

@@ -286,7 +286,7 @@ impl Engine {
     }
 
     fn delivery(&self, ticket: Ticket, place: &Place, at: Timestamp) -> Delivery {
-        let mut delivery = Delivery::default();
+        let (mut delivery, mut slow) = (Delivery::default(), Duration::ZERO);
         // The older wins: it is the last to write.
         let mut hits: Vec<&Fault> = self.hits(ticket, place, at).collect();
         hits.reverse();
@@ -298,9 +298,11 @@ impl Engine {
                 }
                 FaultKind::CorruptOutput { column } => delivery.corrupt = Some(column.clone()),
                 FaultKind::DelayOutput { by } => delivery.late_by = *by,
+                FaultKind::SlowTarget { by } => slow = *by,
                 _ => {}
             }
         }
+        delivery.late_by += slow;
         delivery
     }
 
@@ -330,6 +332,15 @@ impl Engine {
             Some(why) => Err(why),
             None => Ok(()),
         }
+    }
+
+    /// How much longer a write of the agent's own takes now, as its control makes one: of the read
+    /// that was asked for last.
+    pub fn slowness(&self, target: &Place, now: Timestamp) -> Duration {
+        let number = self.counts.get(&target.stream()).map_or(0, |counts| counts.reads);
+        let read = Ticket { stream: target.stream() ^ READS, number };
+        let by = |kind: &FaultKind| if let FaultKind::SlowTarget { by } = kind { Some(*by) } else { None };
+        self.hit(read, target, now, by).unwrap_or_default()
     }
 
     fn has(&self, kind: &FaultKind, ticket: Ticket, place: &Place, at: Timestamp) -> bool {

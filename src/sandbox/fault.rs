@@ -11,10 +11,11 @@
 //! | `false-error`, `false-killed` | at the end of the job | each run |
 //! | `freeze-status` | when the status is asked | each run |
 //! | `target-down`, `agent-blind` | when the agent reads or controls | each read |
+//! | `slow-target` | when the output is written, and when the agent controls | each run, each control |
 //!
 //! When several apply: `api-unreachable` before `api-error` before `api-slow`; `hang-job` before
 //! `fail-job`; `target-down` before `drop-output` before `stale-output`; `partial-`, `corrupt-`,
-//! `duplicate-` and `delay-output` add up; `false-killed` before `false-error`. Of two of one kind,
+//! `duplicate-` and `delay-output` and `slow-target` add up; `false-killed` before `false-error`. Of two of one kind,
 //! the older wins.
 
 use std::{fmt, time::Duration};
@@ -107,11 +108,17 @@ pub enum FaultKind {
     TargetDown,
     /// Only the agent cannot read.
     AgentBlind,
+    /// Every write to the target takes longer, the agent's own as well: jobs are done on time, their
+    /// rows are there later, and so is the row of the agent's control. Reads stay quick.
+    SlowTarget {
+        /// How much longer.
+        by: Duration,
+    },
 }
 
 impl FaultKind {
     /// The name of every kind.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "drop-output",
         "partial-output",
         "duplicate-output",
@@ -129,6 +136,7 @@ impl FaultKind {
         "api-unreachable",
         "target-down",
         "agent-blind",
+        "slow-target",
     ];
 
     /// The name in scenarios and over HTTP.
@@ -151,6 +159,7 @@ impl FaultKind {
             FaultKind::ApiUnreachable => "api-unreachable",
             FaultKind::TargetDown => "target-down",
             FaultKind::AgentBlind => "agent-blind",
+            FaultKind::SlowTarget { .. } => "slow-target",
         }
     }
 }
@@ -206,7 +215,9 @@ impl Fault {
                 json["after"] = brief(after);
             }
             FaultKind::CorruptOutput { column: Some(column) } => json["column"] = column.clone().into(),
-            FaultKind::DelayOutput { by } | FaultKind::ApiSlow { by } => json["by"] = brief(by),
+            FaultKind::DelayOutput { by } | FaultKind::ApiSlow { by } | FaultKind::SlowTarget { by } => {
+                json["by"] = brief(by);
+            }
             FaultKind::RefuseSubmit { status } | FaultKind::ApiError { status } => json["status"] = (*status).into(),
             _ => {}
         }
@@ -286,7 +297,7 @@ const PARAMETERS: [(&str, &str); 6] = [
     ("copies", "duplicate-output"),
     ("after", "duplicate-output"),
     ("column", "corrupt-output"),
-    ("by", "delay-output and api-slow"),
+    ("by", "delay-output, api-slow and slow-target"),
     ("status", "refuse-submit and api-error"),
 ];
 
@@ -326,6 +337,7 @@ fn read_kind<'a>(node: &'a Node, keys: &mut Keys<'a>) -> Option<FaultKind> {
         "api-unreachable" => FaultKind::ApiUnreachable,
         "target-down" => FaultKind::TargetDown,
         "agent-blind" => FaultKind::AgentBlind,
+        "slow-target" => FaultKind::SlowTarget { by: keys.length("by").unwrap_or(Duration::from_secs(10)) },
         other => {
             let hint = nearest(other, FaultKind::NAMES.into_iter());
             keys.push(node.wrong(format!("unknown fault kind `{}`", cut(other)), hint));

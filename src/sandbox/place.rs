@@ -22,8 +22,8 @@ impl Place {
     }
 
     /// A target as the agent meets it, without any platform.
-    pub fn target(name: TargetName) -> Self {
-        Self { target: Some(name), ..Self::default() }.numbered()
+    pub fn target(name: TargetName, labels: Labels) -> Self {
+        Self { target: Some(name), labels, ..Self::default() }.numbered()
     }
 
     /// A job of this platform that delivers to a target.

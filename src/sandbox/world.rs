@@ -95,6 +95,16 @@ impl Default for Guesses {
 }
 
 impl Spread {
+    /// The same, so many times as long.
+    pub fn times(self, factor: f64) -> Self {
+        let of = |length: Duration| length.mul_f64(factor);
+        match self {
+            Spread::Always(length) => Spread::Always(of(length)),
+            Spread::Between(least, most) => Spread::Between(of(least), of(most)),
+            Spread::LogNormal { p50, p99 } => Spread::LogNormal { p50: of(p50), p99: of(p99) },
+        }
+    }
+
     /// One throw.
     pub fn throw(self, dice: &mut Rng) -> Duration {
         match self {

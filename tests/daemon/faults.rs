@@ -147,7 +147,9 @@ async fn open(watched: &Watched) -> Vec<Json> {
 async fn every_kind_of_fault_is_named_right_and_nothing_else_is() {
     let kinds: BTreeSet<String> =
         groups().iter().flatten().map(|case| case.fault["kind"].as_str().expect("a kind").to_owned()).collect();
-    assert_eq!(kinds, FaultKind::NAMES.map(str::to_owned).into(), "every kind has its case");
+    // Over HTTP the agent's own writes do not pass through the sandbox: nothing there could slow them.
+    let over_http = FaultKind::NAMES.iter().filter(|kind| **kind != "slow-target");
+    assert_eq!(kinds, over_http.map(|kind| kind.to_string()).collect(), "every kind has its case");
     let begun = Instant::now();
     let wrong = LocalSet::new().run_until(play_all()).await;
     println!("all of it took {:?}", begun.elapsed());

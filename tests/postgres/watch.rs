@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use landfall::{
-    agent::{Agent, Clock, Dice, Hearer, lifecycle::Parts},
+    agent::{Agent, Clock, Confirms, Dice, Hearer, lifecycle::Parts},
     canary::{Route, Run, Sample, Timestamp, Verdict},
     cli::kinds,
     platform::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume},
@@ -194,6 +194,7 @@ impl Scene {
             metrics: None,
             hearer: ear.clone(),
             is_daemon: true,
+            confirms: Confirms::Asked,
         };
         let agent = Agent::start(parts).await.expect("started");
         Watch { agent, sandbox: self.sandbox, ear, routes, _folder: self.folder }

@@ -1,13 +1,17 @@
 //! `landfall replay`: plays scenarios on virtual time through the real scheduler, judge and
 //! detector, without real I/O.
 
+mod own;
 pub mod play;
 pub mod report;
 
 use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::Result;
@@ -19,8 +23,10 @@ use self::{
 use super::{
     Format,
     exit::{NO, USAGE, YES},
+    kinds,
 };
 use crate::{
+    canary::Route,
     config::{self, Problems},
     sandbox::scenario::Scenario,
 };
@@ -31,11 +37,17 @@ use crate::{
 Examples:
   landfall replay 2015-08-24               a real incident by name
   landfall replay tests/scenarios/*.toml   many at once
-  landfall replay 2015-08-24 --seeds 100   median, 99 % and worst over a hundred worlds")]
+  landfall replay 2015-08-24 --seeds 100   median, 99 % and worst over a hundred worlds
+  landfall replay -c landfall.toml my-incident.toml
+                                           would our own canaries have caught it?")]
 pub struct Args {
     /// Scenario files, or names of real incidents.
     #[arg(required = true, value_name = "FILE|NAME")]
     scenarios: Vec<PathBuf>,
+    /// Plays them against the canaries of this config: their routes, labels, schedules and objectives,
+    /// in a virtual world. Nothing is connected to and no secret is read.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Plays each with so many seeds, on every core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: Option<u64>,
@@ -50,7 +62,8 @@ pub struct Args {
 /// A scenario file is a page of text.
 const LARGEST: u64 = 1_000_000;
 
-fn find(name: &Path) -> Result<Scenario, String> {
+/// A scenario by its file or its name, for its own world's routes or for others.
+fn find(name: &Path, routes: Option<&[Arc<Route>]>) -> Result<Scenario, String> {
     let told = |problems: Problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let text = match std::fs::metadata(name) {
         Ok(file) if !file.is_file() => {
@@ -59,21 +72,40 @@ fn find(name: &Path) -> Result<Scenario, String> {
         Ok(file) if file.len() > LARGEST => return Err(format!("{}: larger than 1 MB", name.display())),
         Ok(_) => config::read_text(name).map_err(told)?.1,
         Err(error) => {
-            return Scenario::builtin(&name.to_string_lossy()).ok_or_else(|| {
+            let text = Scenario::builtin_text(&name.to_string_lossy()).ok_or_else(|| {
                 let known = Scenario::builtin_names().collect::<Vec<_>>().join(", ");
                 format!("{}: {error}\n  hint: name a file, or one of {known}", name.display())
             });
+            text?.to_owned()
         }
     };
-    Scenario::parse(name, &text).map_err(told)
+    let read = match routes {
+        Some(routes) => Scenario::parse_for(name, &text, routes),
+        None => Scenario::parse(name, &text),
+    };
+    read.map_err(told)
 }
 
 /// `landfall replay`.
 pub fn replay(args: &Args) -> Result<u8> {
+    let watch = match args.config.as_deref().map(own::read).transpose() {
+        Ok(watch) => watch,
+        Err(problems) => {
+            kinds::complain(&problems);
+            return Ok(USAGE);
+        }
+    };
     let (mut scenarios, mut wrong) = (Vec::new(), false);
     for name in &args.scenarios {
-        match find(name) {
-            Ok(scenario) => scenarios.push(scenario),
+        let found = find(name, watch.as_ref().map(|watch| &watch.routes[..])).and_then(|scenario| {
+            let play = match &watch {
+                Some(watch) => own::play(&scenario, watch)?,
+                None => Play::of(&scenario),
+            };
+            Ok((scenario, play))
+        });
+        match found {
+            Ok(found) => scenarios.push(found),
             Err(problems) => {
                 wrong = true;
                 // Whoever closed stderr does not want to know.
@@ -85,16 +117,16 @@ pub fn replay(args: &Args) -> Result<u8> {
         return Ok(USAGE);
     }
     let mut all_pass = true;
-    for scenario in &scenarios {
+    for (scenario, play) in &scenarios {
         let report = match args.seeds {
             None => {
-                let played = play_once(scenario, scenario.seed)?;
+                let played = play::play(play, scenario.seed)?;
                 if args.story {
                     tell(&played);
                 }
                 Report::of(scenario, &played)
             }
-            Some(n) => match Report::sum_up(play_many(scenario, n)?) {
+            Some(n) => match Report::sum_up(play_many(scenario, play, n)?) {
                 Some(report) => report,
                 None => continue,
             },
@@ -119,19 +151,8 @@ fn tell(played: &Played) {
     }
 }
 
-fn play_once(scenario: &Scenario, seed: u64) -> Result<Played> {
-    let play = Play {
-        world: scenario.world.clone(),
-        faults: scenario.faults.clone(),
-        deploys: scenario.deploys.clone(),
-        start: scenario.start,
-        lasts: scenario.lasts,
-    };
-    play::play(&play, seed)
-}
-
 /// Every seed from the scenario's own on, on every core; in the order of the seeds.
-fn play_many(scenario: &Scenario, n: u64) -> Result<Vec<Report>> {
+fn play_many(scenario: &Scenario, play: &Play, n: u64) -> Result<Vec<Report>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(n as usize);
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let progress = std::io::stderr().is_terminal();
@@ -142,7 +163,7 @@ fn play_many(scenario: &Scenario, n: u64) -> Result<Vec<Report>> {
             if nth >= n {
                 return Ok(reports);
             }
-            let played = play_once(scenario, scenario.seed.wrapping_add(nth))?;
+            let played = play::play(play, scenario.seed.wrapping_add(nth))?;
             reports.push((nth, Report::of(scenario, &played)));
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             if progress {

@@ -1,14 +1,17 @@
 //! Playing a world on virtual time: the real scheduler, judge and detector, the direct door, and
 //! nothing else.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::{
     agent::{
-        Agent, Clock, Dice, Hearer,
+        Agent, Clock, Confirms, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
     canary::{Run, Schedule, Selector, Timestamp, Verdict},
@@ -16,27 +19,43 @@ use crate::{
     detect::{Change, Deploy, Incident},
     http::Wire,
     platform::Platform,
-    sandbox::{Fault, World, direct::Direct},
-    store::{Notice, Store, memory::Memory},
+    sandbox::{
+        Fault, Scenario, World,
+        direct::Direct,
+        scenario::{AgentEvent, Does},
+    },
+    store::{JournalEntry, Notice, Store, memory::Memory},
     target::Target,
 };
+
+/// A plan without drivers: those of the world take their place.
+pub type Watch = Plan<(), ()>;
 
 /// What is played.
 #[derive(Clone, Debug)]
 pub struct Play {
     /// What it is played in.
     pub world: World,
+    /// What watches it.
+    pub watch: Watch,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// What is released.
     pub deploys: Vec<Deploy>,
+    /// What happens to the agent, in the order of time.
+    pub agent: Vec<AgentEvent>,
     /// When it begins.
     pub start: Timestamp,
     /// How long it lasts.
     pub lasts: Duration,
+    /// Which confirming runs are flown.
+    pub confirms: Confirms,
+    /// Whether a ledger of all that detection is told is kept, as a daemon keeps it. One that is
+    /// restarted keeps it anyway.
+    pub keeps_journal: bool,
 }
 
-/// What came of it.
+/// What came of it. Notices are dated by the world's clock: the agent's may have been stepped.
 #[derive(Debug, Default)]
 pub struct Played {
     /// What people were told, in order.
@@ -45,10 +64,33 @@ pub struct Played {
     pub incidents: Vec<Incident>,
     /// Runs that have a final verdict.
     pub runs: u64,
+    /// What detection was told since its last snapshot, if that is kept.
+    pub journal: Vec<JournalEntry>,
 }
 
-#[derive(Default)]
+impl Play {
+    /// A world that is watched by its own canary, and in which nothing happens.
+    pub fn of_world(world: World, start: Timestamp, lasts: Duration) -> Self {
+        let watch = watch(&world);
+        let (faults, deploys, agent) = Default::default();
+        let (confirms, keeps_journal) = Default::default();
+        Self { world, watch, faults, deploys, agent, start, lasts, confirms, keeps_journal }
+    }
+
+    /// What a scenario says.
+    pub fn of(scenario: &Scenario) -> Self {
+        Self {
+            faults: scenario.faults.clone(),
+            deploys: scenario.deploys.clone(),
+            agent: scenario.agent.clone(),
+            ..Self::of_world(scenario.world.clone(), scenario.start, scenario.lasts)
+        }
+    }
+}
+
+/// Hears what people are told, and when that was by the world's clock.
 struct Record {
+    world: Clock,
     notices: Mutex<Vec<Notice>>,
 }
 
@@ -56,7 +98,8 @@ impl Hearer for Record {
     fn verdict(&self, _: &Verdict, _: &Run) {}
 
     fn notice(&self, notice: &Notice) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.clone());
+        let told = Notice { at: self.world.now(), ..notice.clone() };
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     }
 }
 
@@ -69,32 +112,75 @@ pub fn play(play: &Play, seed: u64) -> anyhow::Result<Played> {
     played
 }
 
+/// What happens from outside while the agent flies.
+enum Happening<'p> {
+    Deploy(&'p Deploy),
+    Agent(Does),
+}
+
+/// In the order of time.
+fn happenings(play: &Play) -> Vec<(Timestamp, Happening<'_>)> {
+    let deploys = play.deploys.iter().map(|deploy| (deploy.at, Happening::Deploy(deploy)));
+    let agent = play.agent.iter().map(|event| (event.at, Happening::Agent(event.does)));
+    let mut all: Vec<_> = deploys.chain(agent).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
 async fn fly(play: &Play, seed: u64) -> anyhow::Result<Played> {
-    let origin = Instant::now();
-    let direct = Direct::new(play.world.clone(), play.faults.clone(), seed, play.start, origin);
-    let clock = Clock::Since { start: play.start, origin };
+    let (origin, start) = (Instant::now(), play.start);
+    let direct = Direct::new(play.world.clone(), play.faults.clone(), seed, start, origin);
+    let world = Clock::Since { start, origin };
+    let by = Arc::new(AtomicI64::new(0));
+    let steps = play.agent.iter().any(|event| matches!(event.does, Does::ClockAhead(_) | Does::ClockBack(_)));
+    // Only who may be stepped looks at the clock twice a minute.
+    let clock = if steps { Clock::Stepped { start, origin, by: Arc::clone(&by) } } else { world.clone() };
     let store: Arc<dyn Store> = Arc::new(Memory::new());
-    let record = Arc::new(Record::default());
-    let agent = Agent::start(Parts {
-        plan: plan(&play.world, &direct),
-        store: Arc::clone(&store),
-        clock: clock.clone(),
-        dice: Dice::seeded(seed),
-        metrics: None,
-        hearer: Arc::clone(&record) as Arc<dyn Hearer>,
-        is_daemon: false,
-    })
-    .await?;
-    let end = play.start.plus(play.lasts);
-    for deploy in &play.deploys {
-        if deploy.at < end {
-            clock.sleep_until(deploy.at).await;
-            agent.deploy(deploy.clone(), Selector::default()).await;
+    let record = Arc::new(Record { world: world.clone(), notices: Mutex::default() });
+    let dice = Dice::seeded(seed);
+    let keeps_journal = play.keeps_journal || !play.agent.is_empty();
+    let begin = async || {
+        Agent::start(Parts {
+            plan: open(&play.watch, &direct),
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            dice: dice.clone(),
+            metrics: None,
+            hearer: Arc::clone(&record) as Arc<dyn Hearer>,
+            is_daemon: keeps_journal,
+            confirms: play.confirms,
+        })
+        .await
+    };
+    let mut agent = begin().await?;
+    let end = start.plus(play.lasts);
+    for (at, happening) in happenings(play).into_iter().take_while(|(at, _)| *at < end) {
+        // One that comes while the agent is away waits until it is back: pipelines try again.
+        world.sleep_until(at).await;
+        match happening {
+            Happening::Deploy(deploy) => {
+                agent.deploy(deploy.clone(), Selector::default()).await;
+            }
+            Happening::Agent(Does::Restart(away)) => {
+                agent.stop().await;
+                drop(agent);
+                tokio::time::sleep(away).await;
+                agent = begin().await?;
+            }
+            // Nobody is asked anything meanwhile, and all that was to happen happens at once.
+            Happening::Agent(Does::Stall(length)) => tokio::time::advance(length).await,
+            Happening::Agent(Does::ClockAhead(step)) => {
+                by.fetch_add(step.as_micros() as i64, Ordering::Relaxed);
+            }
+            Happening::Agent(Does::ClockBack(step)) => {
+                by.fetch_sub(step.as_micros() as i64, Ordering::Relaxed);
+            }
         }
     }
-    clock.sleep_until(end).await;
+    world.sleep_until(end).await;
     let notices = std::mem::take(&mut *record.notices.lock().unwrap_or_else(PoisonError::into_inner));
     let runs = store.counts().await?.settled;
+    let journal = if keeps_journal { store.journal(0).await? } else { Vec::new() };
     let mut incidents = Vec::new();
     for notice in &notices {
         if let Change::Opened(id) = &notice.change
@@ -104,11 +190,35 @@ async fn fly(play: &Play, seed: u64) -> anyhow::Result<Played> {
             incidents.push(incident);
         }
     }
-    Ok(Played { notices, incidents, runs })
+    Ok(Played { notices, incidents, runs, journal })
 }
 
-/// The plan that watches a world.
-fn plan(world: &World, direct: &Direct) -> OpenPlan {
+/// A plan with the doors of the direct sandbox for its drivers.
+fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
+    let platform = |plan: &PlatformPlan<()>| PlatformPlan {
+        name: plan.name.clone(),
+        labels: plan.labels.clone(),
+        in_flight: plan.in_flight,
+        per_hour: plan.per_hour,
+        driver: Arc::new(direct.platform(&plan.name)) as Arc<dyn Platform>,
+    };
+    let target = |plan: &TargetPlan<()>| TargetPlan {
+        name: plan.name.clone(),
+        labels: plan.labels.clone(),
+        driver: Arc::new(direct.labelled_target(&plan.name, &plan.labels)) as Arc<dyn Target>,
+    };
+    Plan {
+        agent: watch.agent.clone(),
+        platforms: watch.platforms.iter().map(platform).collect(),
+        targets: watch.targets.iter().map(target).collect(),
+        notifiers: Vec::new(),
+        canaries: watch.canaries.clone(),
+        routes: watch.routes.clone(),
+    }
+}
+
+/// The plan of a world's own canary.
+fn watch(world: &World) -> Watch {
     let canary = &world.canary;
     Plan {
         agent: AgentPlan {
@@ -128,15 +238,11 @@ fn plan(world: &World, direct: &Direct) -> OpenPlan {
                 labels: platform.labels.clone(),
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
-                driver: Arc::new(direct.platform(&platform.name)) as Arc<dyn Platform>,
+                driver: (),
             })
             .collect(),
         targets: (world.targets.iter())
-            .map(|target| TargetPlan {
-                name: target.clone(),
-                labels: crate::canary::Labels::default(),
-                driver: Arc::new(direct.target(target)) as Arc<dyn Target>,
-            })
+            .map(|target| TargetPlan { name: target.clone(), labels: crate::canary::Labels::default(), driver: () })
             .collect(),
         notifiers: Vec::new(),
         canaries: vec![CanaryPlan {

@@ -84,6 +84,12 @@ fn page<'p>(played: &'p Played, incident: &Incident) -> Option<(Timestamp, &'p I
     played.notices.iter().find(|notice| of(&notice.change)).map(|notice| (notice.at, &notice.incident))
 }
 
+/// When an incident that is over was told to be.
+fn over(played: &Played, incident: &Incident) -> Option<Timestamp> {
+    let of = |change: &Change| matches!(change, Change::Resolved(id) if *id == incident.id);
+    incident.resolved_at.and_then(|_| played.notices.iter().rfind(|notice| of(&notice.change))).map(|notice| notice.at)
+}
+
 impl Report {
     /// What a scenario came to.
     pub fn of(scenario: &Scenario, played: &Played) -> Self {
@@ -92,7 +98,7 @@ impl Report {
         let fault = scenario.faults.iter().min_by_key(|fault| fault.from);
         let detection = told.zip(fault).map(|((at, _), fault)| at.since(fault.from));
         let mended = fault.and_then(|fault| fault.until);
-        let resolved = first.and_then(|incident| incident.resolved_at).zip(mended).map(|(at, mended)| at.since(mended));
+        let resolved = first.and_then(|i| over(played, i)).zip(mended).map(|(at, mended)| at.since(mended));
         let misses = misses(scenario, played, resolved);
         let opened = played.notices.iter().filter(|notice| matches!(notice.change, Change::Opened(_)));
         let pages = played.notices.iter().filter(|n| matches!(n.change, Change::Opened(_) | Change::Raised(_))).count();
@@ -191,7 +197,7 @@ impl Report {
 /// route that the incident is about, and had begun.
 fn explained(scenario: &Scenario, incident: &Incident, at: Timestamp) -> bool {
     let about = Selector::new(incident.suspects.clone());
-    let routes = scenario.routes();
+    let routes = &scenario.routes;
     scenario.faults.iter().filter(|fault| fault.from <= at).any(|fault| {
         let hit = |route: &crate::canary::Route| {
             incident.routes.contains(&route.id) || (incident.routes.is_empty() && about.covers(route))

@@ -50,7 +50,12 @@ impl Direct {
 
     /// The virtual target of this name; every name is one.
     pub fn target(&self, name: &TargetName) -> DirectTarget {
-        DirectTarget::new(self.clone(), name.clone())
+        self.labelled_target(name, &Labels::default())
+    }
+
+    /// One with labels of its own, by which a fault's `where` may find it.
+    pub fn labelled_target(&self, name: &TargetName, labels: &Labels) -> DirectTarget {
+        DirectTarget::new(self.clone(), name.clone(), labels.clone())
     }
 
     /// What time it is here.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Direct;
 use crate::{
-    canary::{Address, Run, Secret, Sighting, TargetName, Timestamp},
+    canary::{Address, Labels, Run, Secret, Sighting, TargetName, Timestamp},
     sandbox::place::Place,
     target::{Swept, Target, TargetError},
 };
@@ -23,8 +23,8 @@ pub struct DirectTarget {
 const READ: Duration = Duration::from_millis(5);
 
 impl DirectTarget {
-    pub(super) fn new(door: Direct, name: TargetName) -> Self {
-        let place = Place::target(name.clone());
+    pub(super) fn new(door: Direct, name: TargetName, labels: Labels) -> Self {
+        let place = Place::target(name.clone(), labels);
         Self { door, name, place }
     }
 
@@ -56,9 +56,13 @@ impl Target for DirectTarget {
         found
     }
 
+    /// Writes a row and reads it back, so it takes as long as a write does.
     async fn control(&self) -> Result<(), TargetError> {
-        let seen = self.sight(&[], self.door.now());
-        tokio::time::sleep(READ).await;
+        let now = self.door.now();
+        let seen = self.sight(&[], now);
+        let written_after =
+            if seen.is_ok() { self.door.lock().engine.slowness(&self.place, now) } else { Duration::ZERO };
+        tokio::time::sleep(READ + written_after).await;
         seen
     }
 

@@ -62,6 +62,11 @@ fn check(fault: &Fault, world: &World) -> Result<(), String> {
             return Err(format!("`where.{name}` is never \"{value}\" here; there are {}", known.join(", ")));
         }
     }
+    if let FaultKind::SlowTarget { .. } = fault.kind {
+        return Err("slow-target is possible in scenarios only: over HTTP the agent's own writes do not pass through \
+                    the sandbox, which could not slow them; use delay-output"
+            .to_owned());
+    }
     if fault.kind == FaultKind::AgentBlind {
         let pairs: Vec<(&str, &str)> = fault.selector.pairs().iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         if pairs != [("target", "bucket")] {

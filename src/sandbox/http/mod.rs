@@ -34,7 +34,7 @@ use super::{
     deliver::{Courier, Outlets},
     sql::Warehouse,
 };
-use crate::canary::{Secret, TargetName};
+use crate::canary::{Labels, Secret, TargetName};
 
 /// What a sandbox is started with.
 #[derive(Clone)]
@@ -243,7 +243,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 /// The bucket's door, as the faults have it. The platform's own writes are decided job by job, so
 /// it is turned away here only while the bucket is down altogether.
 fn gate(engine: Arc<Mutex<Engine>>, now: Now) -> Gate {
-    let target = Place::target(TargetName::new("bucket").expect("a valid name"));
+    let target = Place::target(TargetName::new("bucket").expect("a valid name"), Labels::default());
     Arc::new(move |asker| {
         let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
         let at = now();

@@ -1,11 +1,15 @@
 //! Scenarios: a world, its deploys and faults, and what must be detected, in one file.
 
+mod agent;
 mod expect;
 mod read;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-pub use self::expect::{Expect, ExpectDeploy, ExpectIncident};
+pub use self::{
+    agent::{AgentEvent, Does},
+    expect::{Expect, ExpectDeploy, ExpectIncident},
+};
 use super::{fault::Fault, world::World};
 use crate::{
     canary::{Route, Selector, Timestamp},
@@ -34,8 +38,13 @@ pub struct Scenario {
     pub deploys: Vec<Deploy>,
     /// What goes wrong, in the order of the file.
     pub faults: Vec<Fault>,
+    /// What happens to the agent itself, in the order in which it happens.
+    pub agent: Vec<AgentEvent>,
     /// What must be detected.
     pub expect: Expect,
+    /// The routes that it is about, labels in the order of the file: those of its own world, or those
+    /// that it was read for.
+    pub routes: Vec<Arc<Route>>,
 }
 
 /// Scenarios of real incidents, compiled in: `landfall replay 2015-08-24`.
@@ -75,19 +84,14 @@ impl Scenario {
         Some(Self::parse(Path::new(name), text).expect("a test reads every scenario that is compiled in"))
     }
 
-    /// Every route of the scenario's world, labels in the order of the file.
-    pub fn routes(&self) -> Vec<Arc<Route>> {
-        self.world.routes()
-    }
-
     /// When it ends.
     pub fn ends_at(&self) -> Timestamp {
         self.start.plus(self.lasts)
     }
 
-    /// Whether two label sets cover the same routes of this world: then they are one suspect.
+    /// Whether two label sets cover the same of its routes: then they are one suspect.
     pub fn covers_same(&self, a: &LabelSet, b: &LabelSet) -> bool {
-        covers_same(&self.routes(), a, b)
+        covers_same(&self.routes, a, b)
     }
 }
 

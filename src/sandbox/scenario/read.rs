@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use super::{Expect, Scenario, whole};
+use super::{Expect, Scenario, agent, whole};
 use crate::{
     canary::{
         LabelName, Labels, Mode, NameError, PlatformName, Route, Sample, TargetName, Timestamp, sample::COLUMNS,
@@ -71,8 +71,7 @@ fn read(node: &Node, file: &Path, routes: Option<&[Arc<Route>]>, wrongs: &mut Ve
     });
     let seed = keys.int("seed", 0..=i64::MAX).map_or(1, i64::unsigned_abs);
     let world = read_world(&mut keys, lasts);
-    let own_routes = if routes.is_none() { world.routes() } else { Vec::new() };
-    let routes = routes.unwrap_or(&own_routes);
+    let routes = routes.map_or_else(|| world.routes(), <[_]>::to_vec);
     let lasts = lasts.map(|(_, lasts)| lasts);
     let (mut deploys, mut faults, mut every_one) = (Vec::new(), Vec::new(), true);
     for node in keys.tables("deploy") {
@@ -81,17 +80,24 @@ fn read(node: &Node, file: &Path, routes: Option<&[Arc<Route>]>, wrongs: &mut Ve
         deploys.extend(deploy);
     }
     for node in keys.tables("fault") {
-        let fault = read_fault(node, start, lasts, routes, keys.wrongs());
+        let fault = read_fault(node, start, lasts, &routes, keys.wrongs());
         every_one &= fault.is_some();
         faults.extend(fault);
     }
+    let mut happenings = Vec::new();
+    for node in keys.tables("agent") {
+        happenings.extend(agent::read(node, start, lasts, keys.wrongs()).map(|event| (event, node)));
+    }
+    agent::check_order(&happenings, keys.wrongs());
+    let mut agent: Vec<_> = happenings.into_iter().map(|(event, _)| event).collect();
+    agent.sort_by_key(|event| event.at);
     // What is expected of faults that could not be read is not known to be wrong.
     let happens = every_one.then_some((&faults[..], &deploys[..]));
-    let expect = keys.get("expect").map(|node| Expect::read(node, routes, happens, &mut keys)).unwrap_or_default();
+    let expect = keys.get("expect").map(|node| Expect::read(node, &routes, happens, &mut keys)).unwrap_or_default();
     keys.done();
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let (title, lasts) = (title?.to_owned(), lasts?);
-    Some(Scenario { name, title, source, start, lasts, seed, world, deploys, faults, expect })
+    Some(Scenario { name, title, source, start, lasts, seed, world, deploys, faults, agent, expect, routes })
 }
 
 fn read_start(node: &Node, keys: &mut Keys<'_>) -> Option<Timestamp> {
@@ -304,7 +310,7 @@ fn read_fault(
 }
 
 /// A length of time from the start that is not beyond the end.
-fn within(node: &Node, key: &str, lasts: Option<Duration>, keys: &mut Keys<'_>) -> Option<Duration> {
+pub(super) fn within(node: &Node, key: &str, lasts: Option<Duration>, keys: &mut Keys<'_>) -> Option<Duration> {
     let at = keys.as_length(key, node)?;
     if let Some(lasts) = lasts.filter(|lasts| at >= *lasts) {
         let hint = format!("the scenario lasts {}", Brief(lasts));

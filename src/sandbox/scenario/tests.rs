@@ -25,7 +25,7 @@ fn every_built_in_scenario_reads_and_names_its_source() {
 #[test]
 fn the_shortest_scenario_is_a_title_and_a_length_in_the_default_world() {
     let scenario = parse("title = \"quiet\"\nlasts = \"1h\"");
-    assert_eq!((scenario.name.as_str(), scenario.seed, scenario.routes().len()), ("some", 1, 6));
+    assert_eq!((scenario.name.as_str(), scenario.seed, scenario.routes.len()), ("some", 1, 6));
     assert_eq!(scenario.ends_at(), scenario.start.plus(S(3600)));
     assert_eq!(scenario.expect, Expect::default());
 }
@@ -80,7 +80,7 @@ deploy          = "worker"
     let other: Vec<&str> = scenario.world.platforms[1].labels.iter().map(|(name, _)| name).collect();
     assert_eq!(other, ["worker", "engine"], "in the order of the file");
     assert_eq!(scenario.world.canary.modes, [Mode::Append, Mode::Replace]);
-    assert_eq!(scenario.routes().len(), 2 * 2 * 2);
+    assert_eq!(scenario.routes.len(), 2 * 2 * 2);
     assert_eq!(scenario.deploys[0].at, start.plus(S(43 * 60)));
     let fault = &scenario.faults[0];
     assert_eq!(
