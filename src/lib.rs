@@ -57,6 +57,8 @@
 //! * Jobs that end with an error at a target that nobody can see belong to "cannot see". That takes
 //!   three runs, or three controls over a minute.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
+//! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
+//!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
 //! * The notifiers are not built yet: incidents are stored with their notices, logged, and shown.
 
 pub mod agent;

@@ -21,6 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    // The last of the open ones may have been moved.
+    if !folder.exists() && folder.ends_with("scenarios-open") {
+        return Vec::new();
+    }
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder that can be listed").path()).collect();
     files.retain(|file| file.extension().is_some_and(|found| found == extension));
@@ -47,12 +51,21 @@ fn every_kind_of_fault_has_a_scenario_in_which_it_is_alone_and_total() {
         assert!(scenario.expect.incidents.is_some(), "{}: what is expected?", file.display());
         if let [fault] = &scenario.faults[..]
             && fault.rate >= 1.0
+            && scenario.agent.is_empty()
         {
             assert!(scenario.name.starts_with(fault.kind.as_str()), "{}", scenario.name);
             alone.insert(fault.kind.as_str());
         }
     }
     assert_eq!(alone, BTreeSet::from(FaultKind::NAMES));
+}
+
+#[test]
+fn a_scenario_that_is_not_passed_yet_reads_and_says_on_top_why() {
+    for file in files("tests/scenarios-open", "toml") {
+        assert!(fs::read_to_string(&file).unwrap().starts_with("# Open: "), "{}", file.display());
+        assert!(read(&file).expect.incidents.is_some(), "{}: what is expected?", file.display());
+    }
 }
 
 #[test]
@@ -179,6 +192,11 @@ async fn a_run_under_each_fault_comes_to_what_its_scenario_expects() {
     for file in files("tests/scenarios", "toml") {
         let scenario = read(&file);
         let [fault] = &scenario.faults[..] else { continue };
+        // Its own trouble needs the whole agent, and so does what only a control may say.
+        let only_for_the_agent = !scenario.agent.is_empty() || scenario.name == "slow-target-half-a-minute";
+        if fault.rate < 1.0 || only_for_the_agent {
+            continue;
+        }
         let origin = Instant::now();
         let door = Direct::new(scenario.world.clone(), scenario.faults.clone(), scenario.seed, scenario.start, origin);
         assert_eq!(fly(&door, &scenario, &fault.selector).await, Outcome::Landed, "{}: before", scenario.name);

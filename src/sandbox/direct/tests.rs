@@ -322,6 +322,20 @@ async fn only_the_target_that_is_down_cannot_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_target_takes_as_long_for_the_agents_row_as_for_everybody_elses_and_reads_stay_quick() {
+    let sky = sky(Mode::Append, &[r#"{"kind":"slow-target","by":"10s","where":{"target":"web"}}"#]);
+    let (run, handle) = sky.fly().await;
+    assert_eq!(sky.progress(&handle).await, DONE, "the job is done on time, at 12 s");
+    let before = sky.door.now();
+    assert!(!sky.sighting(&run).await.complete() && sky.door.now().since(before) < S(1));
+    assert!(sky.target.control().await.is_ok());
+    assert!(sky.door.now().since(before) >= S(10));
+    assert!(sky.sighting(&run).await.complete(), "what came with the agent's own row is there as well");
+    let (bucket, before) = (sky.door.target(&TargetName::new("bucket").expect("a name")), sky.door.now());
+    assert!(bucket.control().await.is_ok() && sky.door.now().since(before) < S(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_takes_effect_where_it_says_and_nowhere_else() {
     let sky = sky(Mode::Append, &[r#"{"kind":"drop-output","where":{"worker":"v6","target":"web"}}"#]);
     let world = fixed_world();

@@ -77,8 +77,12 @@ pub(super) fn read<'a>(
 }
 
 /// A length that must be there and not be zero.
-fn length(keys: &mut Keys<'_>, key: &'static str, example: &str) -> Option<Duration> {
+fn length<'a>(keys: &mut Keys<'a>, key: &'static str, example: &str) -> Option<Duration> {
     let node = keys.need(key, example)?;
+    some_length(keys, key, node, example)
+}
+
+fn some_length(keys: &mut Keys<'_>, key: &str, node: &Node, example: &str) -> Option<Duration> {
     let length = keys.as_length(key, node)?;
     if length.is_zero() {
         keys.push(node.wrong(format!("`{key}` is zero"), format!("such as `{key} = {example}`")));
@@ -89,9 +93,10 @@ fn length(keys: &mut Keys<'_>, key: &'static str, example: &str) -> Option<Durat
 
 /// `by = "90s"` ahead, or `back = "90s"`.
 fn clock_step<'a>(keys: &mut Keys<'a>, named: &'a Node) -> Option<Does> {
+    const EXAMPLE: &str = "\"90s\"";
     match (keys.get("by"), keys.get("back")) {
-        (Some(_), None) => length(keys, "by", "\"90s\"").map(Does::ClockAhead),
-        (None, Some(_)) => length(keys, "back", "\"90s\"").map(Does::ClockBack),
+        (Some(by), None) => some_length(keys, "by", by, EXAMPLE).map(Does::ClockAhead),
+        (None, Some(back)) => some_length(keys, "back", back, EXAMPLE).map(Does::ClockBack),
         (both, _) => {
             let what = if both.is_some() { "both `by` and `back`" } else { "a step of which length?" };
             keys.push(named.wrong(what, "write by = \"90s\" for a step ahead, or back = \"90s\"".to_owned()));

@@ -1,4 +1,22 @@
-//! Scenarios: a world, its deploys and faults, and what must be detected, in one file.
+//! Scenarios: a world, its deploys and faults, what happens to the agent itself, and what must be
+//! detected, in one file.
+//!
+//! ```toml
+//! [[agent]]             # times are the world's; the agent may be wrong about them
+//! at   = "60m"
+//! does = "restart"      # it stops in order; a new one starts on the same ledger
+//! for  = "30s"          # … this much later
+//!
+//! [[agent]]
+//! at   = "70m"
+//! does = "stall"        # nothing of it runs, everything else goes on; then it goes on
+//! for  = "2m"
+//!
+//! [[agent]]
+//! at   = "80m"
+//! does = "clock-step"   # its clock jumps, the world's does not
+//! by   = "90s"          # ahead; back = "90s": back
+//! ```
 
 mod agent;
 mod expect;

@@ -107,6 +107,26 @@ deploy          = "worker"
 }
 
 #[test]
+fn what_happens_to_the_agent_is_read_in_the_order_in_which_it_happens() {
+    let scenario = parse(
+        r#"
+title = "t"
+lasts = "1h"
+agent = [
+    { at = "30m", does = "clock-step", back = "90s" },
+    { at = "10m", does = "restart", for = "30s" },
+    { at = "11m", does = "stall", for = "2m" },
+]
+"#,
+    );
+    let at = |seconds: u64, does: Does| AgentEvent { at: scenario.start.plus(S(seconds)), does };
+    assert_eq!(
+        scenario.agent,
+        [at(600, Does::Restart(S(30))), at(660, Does::Stall(S(120))), at(1800, Does::ClockBack(S(90)))]
+    );
+}
+
+#[test]
 fn labels_are_checked_against_the_routes_that_it_is_played_against() {
     let text = "title = \"t\"\nlasts = \"1h\"\n[[fault]]\nkind = \"drop-output\"\nwhere = { region = \"eu\" }";
     assert!(Scenario::parse(Path::new("f"), text).is_err());
