@@ -7,10 +7,11 @@ use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value as Json;
+use tokio::time::{Instant, sleep};
 
 fn landfall(args: &[&str]) -> Output {
     let root = env!("CARGO_MANIFEST_DIR");
@@ -184,7 +185,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &str, log: &Path) -> Self {
+    async fn start(config: &str, log: &Path) -> Self {
         let file = fs::File::create(log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
         command.args(["run", "-c", config]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
@@ -193,7 +194,8 @@ impl Daemon {
             let text = fs::read_to_string(log).expect("readable");
             let (_, rest) = text.split_once("pages and metrics on http://")?;
             Some(rest.split_once('\n')?.0.to_owned())
-        });
+        })
+        .await;
         daemon
     }
 
@@ -215,22 +217,22 @@ impl Drop for Daemon {
     }
 }
 
-fn soon<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+async fn soon<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(50));
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
-#[test]
-fn an_agent_answers_to_the_names_that_its_config_lists_and_to_no_others() {
+#[tokio::test]
+async fn an_agent_answers_to_the_names_that_its_config_lists_and_to_no_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let agent = "listen = \"127.0.0.1:0\"\nname = \"mon-1\"\nhosts = [\"Mon.Example.com\"]";
-    let daemon = Daemon::start(&config(folder.path(), agent), &folder.path().join("log"));
+    let daemon = Daemon::start(&config(folder.path(), agent), &folder.path().join("log")).await;
     for host in ["mon.example.com", "mon.example.com:443", "mon-1", "localhost"] {
         assert!(daemon.get(host, "/healthz").starts_with("HTTP/1.1 200 "), "{host}");
     }
@@ -238,16 +240,16 @@ fn an_agent_answers_to_the_names_that_its_config_lists_and_to_no_others() {
     assert!(refused.starts_with("HTTP/1.1 421 ") && refused.contains("`hosts` in [agent]"), "{refused}");
 }
 
-#[test]
-fn a_target_that_no_canary_uses_is_not_controlled() {
+#[tokio::test]
+async fn a_target_that_no_canary_uses_is_not_controlled() {
     let folder = tempfile::tempdir().expect("a folder");
     // Controls begin one after the other, by name.
     let path = config(folder.path(), "listen = \"127.0.0.1:0\"\n[target.spare.webhook]");
-    let daemon = Daemon::start(&path, &folder.path().join("log"));
+    let daemon = Daemon::start(&path, &folder.path().join("log")).await;
     let controlled = |target: &str| {
         daemon.get("localhost", "/metrics").contains(&format!("landfall_target_control_up{{target=\"{target}\"}}"))
     };
-    soon("the used target is controlled", || controlled("web").then_some(()));
+    soon("the used target is controlled", || controlled("web").then_some(())).await;
     assert!(!controlled("spare"));
 }
 

@@ -5,12 +5,12 @@ use std::{
     fs::{self, File},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// Longest wait for anything: builds for tests are slow, machines are busy.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -48,11 +48,11 @@ impl Ran {
         entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
     }
 
-    fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !holds(self) {
             assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}: {}", self.told("stderr"));
-            sleep(BEAT);
+            sleep(BEAT).await;
         }
     }
 
@@ -61,14 +61,14 @@ impl Ran {
         assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
     }
 
-    fn ends(&mut self) -> ExitStatus {
+    async fn ends(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 return status;
             }
             assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.told("stderr"));
-            sleep(BEAT);
+            sleep(BEAT).await;
         }
     }
 }
@@ -81,10 +81,10 @@ impl Drop for Ran {
     }
 }
 
-#[test]
-fn the_demo_catches_the_outage_sees_it_end_and_leaves_nothing_behind() {
+#[tokio::test]
+async fn the_demo_catches_the_outage_sees_it_end_and_leaves_nothing_behind() {
     let mut demo = Ran::start(&["demo", "--exit-after-recovery", "--format", "json"]);
-    let status = demo.ends();
+    let status = demo.ends().await;
     let (stdout, story) = (demo.told("stdout"), demo.told("stderr"));
     assert_eq!(status.code(), Some(0), "{stdout}\n{story}");
     let last = stdout.lines().last().expect("a line");
@@ -97,39 +97,39 @@ fn the_demo_catches_the_outage_sees_it_end_and_leaves_nothing_behind() {
     assert_eq!(demo.left(), [""; 0]);
 }
 
-#[test]
-fn a_demo_that_is_interrupted_could_not_tell_and_leaves_nothing_behind() {
+#[tokio::test]
+async fn a_demo_that_is_interrupted_could_not_tell_and_leaves_nothing_behind() {
     for (signal, in_its_middle) in [("-TERM", true), ("-INT", true), ("-HUP", true), ("-HUP", false)] {
         let mut demo = Ran::start(&["demo", "--exit-after-recovery", "--format", "json"]);
         match in_its_middle {
-            true => demo.until("canaries fly", |demo| demo.told("stderr").contains("canaries fly")),
-            false => demo.until("it has begun", |demo| !demo.left().is_empty()),
+            true => demo.until("canaries fly", |demo| demo.told("stderr").contains("canaries fly")).await,
+            false => demo.until("it has begun", |demo| !demo.left().is_empty()).await,
         }
         demo.signal(signal);
-        let status = demo.ends();
+        let status = demo.ends().await;
         assert_eq!(status.code(), Some(3), "{signal}: {}", demo.told("stderr"));
         assert_eq!((demo.told("stdout"), demo.left()), (String::new(), vec![]), "{signal}");
     }
 }
 
-#[test]
-fn a_sandbox_ends_well_when_it_is_told_to_or_its_terminal_is_closed() {
+#[tokio::test]
+async fn a_sandbox_ends_well_when_it_is_told_to_or_its_terminal_is_closed() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let mut sandbox = Ran::start(&["sandbox", "--listen", "127.0.0.1:0"]);
-        sandbox.until("it greets", |sandbox| sandbox.told("stdout").contains("Ctrl-C ends it"));
+        sandbox.until("it greets", |sandbox| sandbox.told("stdout").contains("Ctrl-C ends it")).await;
         assert!(!sandbox.left().is_empty());
         sandbox.signal(signal);
-        let status = sandbox.ends();
+        let status = sandbox.ends().await;
         assert_eq!((status.code(), sandbox.left()), (Some(0), vec![]), "{signal}: {}", sandbox.told("stderr"));
     }
 }
 
-#[test]
-fn what_a_killed_sandbox_left_is_swept_by_the_next_and_a_living_one_keeps_its_own() {
+#[tokio::test]
+async fn what_a_killed_sandbox_left_is_swept_by_the_next_and_a_living_one_keeps_its_own() {
     let mut killed = Ran::start(&["sandbox", "--listen", "127.0.0.1:0"]);
-    killed.until("it greets", |sandbox| sandbox.told("stdout").contains("Ctrl-C ends it"));
+    killed.until("it greets", |sandbox| sandbox.told("stdout").contains("Ctrl-C ends it")).await;
     killed.signal("-KILL");
-    killed.ends();
+    killed.ends().await;
     let left = killed.left();
     assert_eq!(left.len(), 1);
     let start = |folder: &Path| {
@@ -138,23 +138,25 @@ fn what_a_killed_sandbox_left_is_swept_by_the_next_and_a_living_one_keeps_its_ow
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
     };
     let mut next = [start(killed.folder.path()), start(killed.folder.path())];
-    killed.until("it is swept and two live", |killed| {
-        let now = killed.left();
-        !now.contains(&left[0]) && now.iter().filter(|name| name.starts_with("landfall-sandbox.")).count() == 2
-    });
+    killed
+        .until("it is swept and two live", |killed| {
+            let now = killed.left();
+            !now.contains(&left[0]) && now.iter().filter(|name| name.starts_with("landfall-sandbox.")).count() == 2
+        })
+        .await;
     for child in &mut next {
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
 }
 
-#[test]
-fn a_sandbox_answers_when_its_config_is_written_and_not_before() {
+#[tokio::test]
+async fn a_sandbox_answers_when_its_config_is_written_and_not_before() {
     let config = TempDir::new().expect("a folder");
     let folder = config.path().to_str().expect("UTF-8");
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
     let sandbox = Ran::start(&["sandbox", "--listen", &format!("127.0.0.1:{port}"), "--write-config", folder]);
-    sandbox.until("it answers", |_| answers(port));
+    sandbox.until("it answers", |_| answers(port)).await;
     for file in ["landfall.toml", "probes/sandbox.toml", "secrets/token"] {
         assert!(config.path().join(file).exists(), "{file}");
     }

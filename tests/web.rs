@@ -348,6 +348,9 @@ async fn a_deploy_that_makes_no_sense_is_refused_and_not_handed_on() {
         json!({ "service": "api", "version": "7", "at": "yesterday" }),
         json!({ "service": "api", "version": "7", "at": "2035-01-01T00:00:00Z" }),
         json!({ "service": "api", "version": "7", "more": true }),
+        json!({ "service": "api", "version": "7", "where": { "wroker": "v6" } }),
+        json!({ "service": "api", "version": "7", "where": { "worker": "v7" } }),
+        json!({ "service": "api", "version": "7", "where": ["worker"] }),
     ] {
         let (status, text) = house.post("/api/v1/deploys", Some(TOKEN), &body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {text}");

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     canary::{CanaryName, Labels, PlatformName, Route, RouteId, Selector, TargetName, Timestamp},
-    config::nearest,
+    config::{check_selector, nearest},
     detect::{Deploy, Incident, IncidentId},
 };
 
@@ -158,6 +158,9 @@ pub(super) async fn deploy(State(doors): Shared, headers: HeaderMap, body: Body)
     }
     let deploy = Deploy { service: line("service", posted.service)?, version: line("version", posted.version)?, at };
     let first = Selector::new(posted.r#where);
+    let watched: Vec<Arc<Route>> =
+        doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
+    check_selector(&first, &watched).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
     doors.order(|reply| Order::Deploy { deploy: deploy.clone(), first, reply }).await?;
     let mut response = answer::json(&json_list("deploys", &[deploy]));
     *response.status_mut() = StatusCode::CREATED;

@@ -25,6 +25,8 @@ use crate::{
 
 /// Largest upload once unpacked.
 const UNPACKED: u64 = 128 << 20;
+/// Most values in an upload: in memory each is far larger than its single packed byte.
+const VALUES: usize = 2_000_000;
 /// Deepest nesting of an uploaded value.
 const DEPTH: u16 = 64;
 
@@ -278,11 +280,16 @@ fn unpack(upload: &[u8]) -> Result<Vec<Vec<(String, Value)>>, Trouble> {
         return Err(Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "unpacked body is too large"));
     }
     let mut rest = plain.as_slice();
-    let mut rows = Vec::new();
+    let (mut rows, mut values) = (Vec::new(), 0);
     while !rest.is_empty() {
         let value = rmpv::decode::read_value_with_max_depth(&mut rest, usize::from(DEPTH))
             .map_err(|_| Trouble::bad("body is not msgpack"))?;
         let Pack::Map(pairs) = value else { return Err(Trouble::bad("a record is not a map")) };
+        values += pairs.len() + 1;
+        if values > VALUES {
+            let what = format!("an upload has at most {VALUES} values here");
+            return Err(Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, what));
+        }
         let mut row = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             let Some(name) = name.as_str() else { return Err(Trouble::bad("a column's name is not text")) };
@@ -341,4 +348,29 @@ pub(super) async fn tail(account: &Account, database: String, table: String, par
         rmpv::encode::write_value(&mut bytes, &map).expect("writing to memory does not fail");
     }
     Ok::<Response<Body>, Trouble>(respond(StatusCode::OK, "application/x-msgpack", bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn upload(packed: &[u8], times: usize) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&packed.repeat(times)).expect("written");
+        gzip.finish().expect("packed")
+    }
+
+    #[test]
+    fn an_upload_that_is_small_on_the_wire_and_large_in_memory_is_refused() {
+        let row = b"\x81\xa1a\x01";
+        assert_eq!(unpack(&upload(row, 1_000)).map(|rows| rows.len()), Ok(1_000));
+        for (packed, times) in [(&row[..], VALUES), (b"\x80", VALUES + 1), (&[0; 1 << 20], 129)] {
+            let refused = unpack(&upload(packed, times)).map(|rows| rows.len()).expect_err("too large");
+            assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+        }
+    }
 }

@@ -150,6 +150,27 @@ impl Reader<'_> {
     }
 }
 
+/// Deepest nesting of brackets. The rewrites look for the end of each, so that they take time with the
+/// product of length and depth, where no clock can stop them; SQLite itself takes less than this.
+const DEEPEST: usize = 200;
+/// Most derived tables that name their columns: each makes the whole query longer, and SQLite joins 64.
+const MOST_DERIVED: usize = 200;
+
+fn check_depth(tokens: &[Token]) -> Result<(), QueryError> {
+    let mut depth = 0usize;
+    for token in tokens {
+        if token.is("(") || token.is("[") {
+            depth += 1;
+        } else if token.is(")") || token.is("]") {
+            depth = depth.saturating_sub(1);
+        }
+        if depth > DEEPEST {
+            return Err(QueryError::Refused(format!("brackets are nested deeper than {DEEPEST}")));
+        }
+    }
+    Ok(())
+}
+
 /// Rewrites a query for SQLite.
 fn sql(tokens: Vec<Token>) -> Result<Sql, QueryError> {
     match tokens.first() {
@@ -159,6 +180,7 @@ fn sql(tokens: Vec<Token>) -> Result<Sql, QueryError> {
             return Err(QueryError::Refused(format!("a query was expected, found {found}")));
         }
     }
+    check_depth(&tokens)?;
     let qualifiers = tokens
         .windows(2)
         .filter(|pair| pair[1].is("."))
@@ -166,7 +188,7 @@ fn sql(tokens: Vec<Token>) -> Result<Sql, QueryError> {
         .map(|name| name.to_ascii_lowercase())
         .collect();
     let quoted = tokens.iter().filter(|token| token.kind == Kind::Quoted).filter_map(Token::name).collect();
-    let tokens = derived_tables(unnest(arrays(casts(words(tokens)))));
+    let tokens = derived_tables(unnest(arrays(casts(words(tokens)))))?;
     let mut text = String::new();
     for (at, token) in tokens.iter().enumerate() {
         let tight = token.is(".") || at == 0 || tokens[at - 1].is(".");
@@ -219,33 +241,34 @@ fn closing(tokens: &[Token], open: usize) -> Option<usize> {
 
 /// Type names that SQLite would read as numbers become `TEXT`.
 fn casts(tokens: Vec<Token>) -> Vec<Token> {
-    let mut out = tokens;
-    let mut at = 0;
-    while at + 1 < out.len() {
-        let cast = (out[at].is("cast") || out[at].is("try_cast")) && out[at + 1].is("(");
-        if let Some(close) = cast.then(|| closing(&out, at + 1)).flatten() {
-            out[at] = Token::word("CAST");
-            let mut depth = 0usize;
-            let mut r#as = None;
-            for (here, token) in out.iter().enumerate().take(close).skip(at + 2) {
-                match token.text.as_str() {
-                    "(" => depth += 1,
-                    ")" => depth = depth.saturating_sub(1),
-                    _ if depth == 0 && token.is("as") => r#as = Some(here),
-                    _ => {}
-                }
+    let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
+    // Of each open bracket whether it is a cast's, and where its `AS` stands.
+    let mut open: Vec<(bool, Option<usize>)> = Vec::new();
+    for token in tokens {
+        if token.is("(") || token.is("[") {
+            let last = out.last_mut().filter(|last| token.is("(") && (last.is("cast") || last.is("try_cast")));
+            open.push((last.is_some(), None));
+            if let Some(cast) = last {
+                *cast = Token::word("CAST");
             }
-            if let Some(r#as) = r#as.filter(|r#as| r#as + 1 < close) {
-                let kind = match out[r#as + 1].text.to_ascii_lowercase().as_str() {
-                    "bigint" | "int" | "integer" | "smallint" | "tinyint" | "long" | "boolean" => "INTEGER",
-                    "double" | "float" | "real" => "REAL",
-                    "varbinary" | "binary" => "BLOB",
-                    _ => "TEXT",
-                };
-                out.splice(r#as + 1..close, [Token::word(kind)]);
+        } else if token.is("as") {
+            if let Some((true, r#as)) = open.last_mut() {
+                *r#as = Some(out.len());
             }
+        } else if (token.is(")") || token.is("]"))
+            && let Some((true, Some(r#as))) = open.pop()
+            && let Some(kind) = out.get(r#as + 1)
+        {
+            let kind = match kind.text.to_ascii_lowercase().as_str() {
+                "bigint" | "int" | "integer" | "smallint" | "tinyint" | "long" | "boolean" => "INTEGER",
+                "double" | "float" | "real" => "REAL",
+                "varbinary" | "binary" => "BLOB",
+                _ => "TEXT",
+            };
+            out.truncate(r#as + 1);
+            out.push(Token::word(kind));
         }
-        at += 1;
+        out.push(token);
     }
     out
 }
@@ -268,30 +291,30 @@ fn arrays(tokens: Vec<Token>) -> Vec<Token> {
 
 /// `UNNEST(x)` is a read of `x` as JSON.
 fn unnest(tokens: Vec<Token>) -> Vec<Token> {
-    let mut out = tokens;
-    let mut at = 0;
-    while at + 1 < out.len() {
-        let call = out[at].is("unnest") && out[at + 1].is("(");
-        if let Some(close) = call.then(|| closing(&out, at + 1)).flatten() {
-            out.insert(close, Token::symbol(")"));
-            let read = ["(", "SELECT", "value", "FROM", "json_each", "("].map(Token::word);
-            out.splice(
-                at..at + 2,
-                read.map(|token| match token.text.as_str() {
-                    "(" => Token::symbol("("),
-                    _ => token,
-                }),
-            );
+    let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
+    // Of each open bracket whether it is one of ours.
+    let mut open: Vec<bool> = Vec::new();
+    for token in tokens {
+        if token.is("(") || token.is("[") {
+            let ours = token.is("(") && out.last().is_some_and(|last| last.is("unnest"));
+            if ours {
+                out.pop();
+                out.push(Token::symbol("("));
+                out.extend(["SELECT", "value", "FROM", "json_each"].map(Token::word));
+            }
+            open.push(ours);
+        } else if (token.is(")") || token.is("]")) && open.pop() == Some(true) {
+            out.push(Token::symbol(")"));
         }
-        at += 1;
+        out.push(token);
     }
     out
 }
 
 /// `(query) AS t(a, b)` is `(WITH t(a, b) AS (query) SELECT * FROM t) AS t`.
-fn derived_tables(tokens: Vec<Token>) -> Vec<Token> {
+fn derived_tables(tokens: Vec<Token>) -> Result<Vec<Token>, QueryError> {
     let mut out = tokens;
-    let mut at = 0;
+    let (mut at, mut found) = (0, 0);
     while at + 1 < out.len() {
         let query = out[at].is("(") && ["select", "values", "with", "("].iter().any(|word| out[at + 1].is(word));
         if let Some(close) = query.then(|| closing(&out, at)).flatten() {
@@ -302,6 +325,10 @@ fn derived_tables(tokens: Vec<Token>) -> Vec<Token> {
                 let columns = after.columns();
                 let is_table = !columns.is_empty() && !KEYWORDS.contains(&name.as_str());
                 if is_table {
+                    found += 1;
+                    if found > MOST_DERIVED {
+                        return Err(QueryError::Refused(format!("more than {MOST_DERIVED} derived tables")));
+                    }
                     let (end, name) = (after.at, out[name_at].clone());
                     let list: Vec<Token> = out[name_at + 1..end].to_vec();
                     let body: Vec<Token> = out[at..=close].to_vec();
@@ -322,7 +349,7 @@ fn derived_tables(tokens: Vec<Token>) -> Vec<Token> {
         }
         at += 1;
     }
-    out
+    Ok(out)
 }
 
 /// Words that may follow a query in brackets and be followed by a bracket, and are no alias.
@@ -404,6 +431,24 @@ mod tests {
         }
         for text in ["ATTACH 'x' AS y", "PRAGMA user_version", "vacuum", "create view v as select 1", "delete from t"] {
             assert!(matches!(parse(text, Dialect::Presto), Err(QueryError::Fenced(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn queries_made_to_be_slow_are_read_or_refused_at_once() {
+        // Each took minutes when every bracket was looked for anew, or every rewrite moved the rest.
+        let refused = [
+            format!("select {}1{}", "(".repeat(400_000), ")".repeat(400_000)),
+            format!("select {}", "cast(".repeat(190_000)),
+            format!("select {}", "array[".repeat(160_000)),
+            format!("select * from {}", "(select 1) as t(a), ".repeat(50_000)),
+        ];
+        for text in refused {
+            assert!(matches!(parse(&text, Dialect::Presto), Err(QueryError::Refused(_))), "{}", &text[..30]);
+        }
+        for text in ["cast(1 as int), ", "unnest(a), ", "array[1], ", "(1), "] {
+            let text = format!("select {}", text.repeat(1_000_000 / text.len()));
+            assert!(parse(&text, Dialect::Presto).is_ok(), "{}", &text[..30]);
         }
     }
 
