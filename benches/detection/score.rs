@@ -1,0 +1,67 @@
+//! What was told of a world, against what was broken in it.
+
+use std::sync::Arc;
+
+use landfall::{
+    canary::{Route, Selector, Timestamp},
+    cli::replay::play::Played,
+    detect::{Change, Incident, incident::LabelSet, incident::write_labels},
+    sandbox::{Fault, scenario::covers_same},
+};
+
+/// An incident, when it was paged, and as it was paged.
+pub(crate) struct Told<'p> {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// As it stood when it was paged.
+    pub(crate) then: &'p Incident,
+    /// As it stands at the end.
+    pub(crate) now: &'p Incident,
+}
+
+/// Every incident with its first page.
+pub(crate) fn told(played: &Played) -> Vec<Told<'_>> {
+    let page = |incident: &Incident| {
+        let opened = |change: &Change| matches!(change, Change::Opened(id) if *id == incident.id);
+        played.notices.iter().find(|notice| opened(&notice.change))
+    };
+    let told = |now| page(now).map(|notice| Told { at: notice.at, then: &notice.incident, now });
+    played.incidents.iter().filter_map(told).collect()
+}
+
+impl Told<'_> {
+    /// Whether the fault explains it: it had begun, and covers a route that the page is about.
+    pub(crate) fn is_due_to(&self, fault: &Fault, routes: &[Arc<Route>]) -> bool {
+        let about = Selector::new(self.then.suspects.clone());
+        let hit = |route: &Arc<Route>| {
+            self.then.routes.contains(&route.id) || (self.then.routes.is_empty() && about.covers(route))
+        };
+        fault.from <= self.at && routes.iter().any(|route| hit(route) && fault.selector.covers(route))
+    }
+
+    /// Whether it names this scope, as it stands now.
+    pub(crate) fn names(&self, scope: &LabelSet, routes: &[Arc<Route>]) -> bool {
+        covers_same(routes, &self.now.suspects, scope)
+    }
+
+    /// For people.
+    pub(crate) fn brief(&self) -> String {
+        format!("{} on {} at {}", self.now.outcome, self.now.suspects_text(), self.at)
+    }
+
+    /// Its whole story in a line.
+    pub(crate) fn story(&self) -> String {
+        let steps: Vec<String> = self.now.history.iter().map(|step| format!("{} {}", step.at, step.text)).collect();
+        steps.join(" | ")
+    }
+}
+
+/// A list of what was told.
+pub(crate) fn list(told: &[Told<'_>]) -> String {
+    if told.is_empty() { "nothing".to_owned() } else { told.iter().map(Told::brief).collect::<Vec<_>>().join(", ") }
+}
+
+/// A scope as people write it.
+pub(crate) fn written(scope: &LabelSet) -> String {
+    write_labels(scope)
+}

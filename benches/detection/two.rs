@@ -1,0 +1,144 @@
+//! Random worlds with two faults in different scopes: each must be an incident with the right name.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use landfall::{
+    canary::{Family, Outcome, Route},
+    cli::replay::play::{Play, play},
+    detect::incident::LabelSet,
+    sandbox::{FaultKind, World},
+};
+use serde_json::json;
+
+use crate::{
+    Args,
+    figures::{Section, each, percent},
+    random::{self, START, covered},
+    score::{list, told, written},
+    worlds::WARM_RUNS,
+};
+
+/// The family that a kind of fault belongs to: faults of one are the harder to tell apart.
+fn family(kind: &FaultKind) -> Family {
+    let outcome = match kind {
+        FaultKind::DropOutput | FaultKind::PartialOutput { .. } | FaultKind::StaleOutput => Outcome::Lost,
+        FaultKind::DuplicateOutput { .. } => Outcome::Duplicated,
+        FaultKind::CorruptOutput { .. } => Outcome::Corrupted,
+        FaultKind::FailJob | FaultKind::HangJob | FaultKind::RefuseSubmit { .. } | FaultKind::ApiError { .. } => {
+            Outcome::Failed
+        }
+        FaultKind::ApiUnreachable | FaultKind::TargetDown => Outcome::Unknown,
+        _ => Outcome::Late,
+    };
+    outcome.family().unwrap_or(Family::Amber)
+}
+
+/// Whether some set of up to three labels covers exactly these routes: then nobody could tell two
+/// faults of one family from one.
+fn is_one_scope(routes: &[Arc<Route>], both: &BTreeSet<usize>) -> bool {
+    let pairs: BTreeSet<(String, String)> =
+        routes.iter().flat_map(|route| route.facets().map(|(n, v)| (n.to_owned(), v.to_owned()))).collect();
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    let is = |set: LabelSet| covered(routes, &set) == *both;
+    if both.len() == routes.len() {
+        return true;
+    }
+    let at = |place: usize| pairs[place].clone();
+    (0..pairs.len()).any(|a| {
+        is(vec![at(a)]) || (0..a).any(|b| is(vec![at(a), at(b)]) || (0..b).any(|c| is(vec![at(a), at(b), at(c)])))
+    })
+}
+
+struct Pair {
+    world: World,
+    kinds: [FaultKind; 2],
+    scopes: [LabelSet; 2],
+}
+
+/// Two faults that somebody who sees everything could tell apart: neither within the other, on
+/// routes of their own, and of one family only if no single set of labels covers just both.
+fn pair(seed: u64, dice: &mut Rng) -> Option<Pair> {
+    let kinds = [random::kind(dice), random::kind(dice)];
+    let modes = kinds.each_ref().map(random::mode_of);
+    let world = random::world(seed, if modes[0] == modes[1] { modes[0] } else { landfall::canary::Mode::Replace });
+    let scopes = kinds.each_ref().map(|kind| random::scope(&world, kind, dice));
+    let routes = world.routes();
+    let [a, b] = scopes.each_ref().map(|scope| covered(&routes, scope));
+    let apart = a.is_disjoint(&b);
+    let both: BTreeSet<usize> = a.union(&b).copied().collect();
+    let clear = family(&kinds[0]) != family(&kinds[1]) || !is_one_scope(&routes, &both);
+    (apart && clear).then_some(Pair { world, kinds, scopes })
+}
+
+struct Result {
+    same_family: bool,
+    named: usize,
+    false_pages: usize,
+    extra: usize,
+    miss: Option<String>,
+}
+
+fn one(seed: u64) -> Result {
+    let mut dice = Rng::with_seed(seed ^ 0x2_5eed);
+    // Some worlds have no two scopes that are apart: the next one then.
+    let (seed, Pair { world, kinds, scopes }) = (0..)
+        .find_map(|more| {
+            let seed = seed + more * 1_000_003;
+            pair(seed, &mut dice).map(|pair| (seed, pair))
+        })
+        .expect("some world has two scopes that are apart");
+    let same_family = family(&kinds[0]) == family(&kinds[1]);
+    let routes = world.routes();
+    let every = world.canary.every;
+    let from = START.plus(every * WARM_RUNS);
+    // At once, or the second while the first goes on.
+    let second = if dice.bool() { from } else { from.plus((every * 8).mul_f64(dice.f64())) };
+    let lasts = (every * 20).max(Duration::from_secs(2_400));
+    let [first_kind, second_kind] = kinds;
+    let faults =
+        vec![random::fault(first_kind, &scopes[0], from, lasts), random::fault(second_kind, &scopes[1], second, lasts)];
+    let mut plan = Play::of_world(world, START, second.since(START) + lasts + every * 5);
+    plan.faults = faults.clone();
+    let played = play(&plan, seed).expect("a world plays");
+    let told = told(&played);
+    let is_named =
+        |at: usize| told.iter().any(|told| told.is_due_to(&faults[at], &routes) && told.names(&scopes[at], &routes));
+    // Each by an incident of its own.
+    let named = (0..2).filter(|at| is_named(*at)).count();
+    let explained = told.iter().filter(|told| faults.iter().any(|fault| told.is_due_to(fault, &routes))).count();
+    let (false_pages, extra) = (told.len() - explained, explained.saturating_sub(2));
+    let miss = (named < 2 || false_pages > 0).then(|| {
+        let fault = |at: usize| format!("{} on {}", faults[at].kind, written(&scopes[at]));
+        let apart = second.since(from).as_secs();
+        format!("seed {seed}: {} and, {apart} s later, {}; told: {}", fault(0), fault(1), list(&told))
+    });
+    Result { same_family, named, false_pages, extra, miss }
+}
+
+/// All of them.
+pub(crate) fn measure(args: &Args) -> Section {
+    let results = each(args.worlds, |nth| one(args.seed + nth));
+    let row = |name: &str, results: Vec<&Result>| {
+        let n = results.len();
+        let count = |of: &dyn Fn(&Result) -> bool| results.iter().filter(|result| of(result)).count();
+        vec![
+            json!(name),
+            json!(n),
+            percent(count(&|result| result.named == 2), n),
+            percent(count(&|result| result.named >= 1), n),
+            json!(results.iter().map(|result| result.false_pages).sum::<usize>()),
+            percent(count(&|result| result.extra > 0), n),
+        ]
+    };
+    Section {
+        title: format!("{} random worlds with two total faults, seeds from {}", args.worlds, args.seed),
+        columns: vec!["families", "worlds", "both_right_%", "one_right_%", "false_pages", "extra_incidents_%"],
+        rows: vec![
+            row("all", results.iter().collect()),
+            row("different", results.iter().filter(|result| !result.same_family).collect()),
+            row("the same", results.iter().filter(|result| result.same_family).collect()),
+        ],
+        details: results.into_iter().filter_map(|result| result.miss).collect(),
+    }
+}
