@@ -307,12 +307,14 @@ async fn a_key_that_no_list_knows_is_refused_with_what_could_be_meant() {
         ("/api/v1/runs?limit=1&limit=2", "`limit` is there twice"),
         ("/api/v1/incidents?route=a/b/c/append", "unknown key `route`: keys are limit"),
         ("/api/v1/deploys?limt=1", "unknown key `limt`: did you mean `limit`?"),
-        ("/api/v1/routes?limit=1", "unknown key `limit`: this list takes none"),
+        ("/api/v1/routes?route=x", "unknown key `route`: keys are limit"),
+        ("/api/v1/routes?limit=0", "`limit` is not a number from 1 on"),
         (incident.as_str(), "unknown key `limit`: this list takes none"),
     ] {
         let (status, text) = house.get(path).await;
         assert_eq!((status, text), (StatusCode::BAD_REQUEST, json!({ "error": what }).to_string()), "{path}");
     }
+    assert_eq!(house.json("/api/v1/routes?limit=1").await["routes"].as_array().unwrap().len(), 1);
     for path in ["/api/v1/runs?", "/api/v1/routes?", "/api/v1/incidents?limit=1", "/api/v1/deploys?limit=1"] {
         assert_eq!(house.get(path).await.0, StatusCode::OK, "{path}");
     }
