@@ -1,5 +1,6 @@
 //! The one integration binary: Landfall as its users and its neighbours meet it.
 
+mod blame;
 #[cfg(feature = "sandbox")]
 mod commands;
 mod config;

@@ -4,6 +4,7 @@
 //! [--format json]`. Without a section all of them. Every figure comes from seeds that are printed,
 //! and every miss with the seed that shows it again.
 
+mod blame;
 mod cost;
 mod figures;
 mod intermittent;
@@ -12,6 +13,7 @@ mod quiet;
 mod random;
 mod restart;
 mod score;
+mod tables;
 mod two;
 mod worlds;
 mod year2015;
@@ -21,7 +23,7 @@ use figures::Section;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
-    /// Random worlds.
+    /// Random worlds, or tables.
     pub(crate) worlds: u64,
     /// Seeds of a world that is always the same.
     pub(crate) seeds: u64,
@@ -37,13 +39,14 @@ pub(crate) struct Args {
 type Measure = fn(&Args) -> Section;
 
 /// In the order in which they are measured: memory first, since what others leave behind would count.
-const SECTIONS: [(&str, Measure); 7] = [
+const SECTIONS: [(&str, Measure); 8] = [
     ("cost", cost::measure),
     ("worlds", worlds::measure),
     ("two", two::measure),
     ("intermittent", intermittent::measure),
     ("year2015", year2015::measure),
     ("restart", restart::measure),
+    ("blame", blame::measure),
     ("quiet", quiet::measure),
 ];
 

@@ -8,6 +8,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
+pub mod blame;
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod demo;
@@ -66,6 +67,7 @@ enum Command {
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
     Check(check::Args),
+    Blame(blame::Args),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Sandbox(args) => block_on(sandbox::sandbox(args)),
         Command::Run(args) => block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Blame(args) => blame::blame(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
         Command::Status(args) => block_on(remote::status(args)),

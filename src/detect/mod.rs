@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod case;
+pub mod causes;
 pub mod chance;
 pub mod detector;
 pub mod incident;

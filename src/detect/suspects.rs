@@ -132,6 +132,12 @@ impl Field {
         self.n
     }
 
+    /// Names, texts of values by name, and values by name, then place: what [`super::causes`] searches.
+    #[expect(clippy::type_complexity, reason = "three borrowed tables, taken apart at once")]
+    pub(super) fn columns(&self) -> (&[String], &[Vec<String>], &[Vec<Option<u32>>]) {
+        (&self.names, &self.texts, &self.values)
+    }
+
     /// No places at all.
     pub fn is_empty(&self) -> bool {
         self.n == 0
