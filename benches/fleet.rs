@@ -1,9 +1,12 @@
-//! How much a fleet of routes costs: `cargo bench --bench fleet -- --routes 1000 --format json`.
+//! How much a fleet of routes costs: `cargo bench --bench fleet -- --routes 1000 --format json`;
+//! `--only-http` leaves out all but the last play.
 //!
 //! Three plays, each of this process' own CPU and memory: `virtual` flies runs on virtual time through
 //! scheduler, judge, detector and the ledger in memory; `real` runs the daemon's parts (SQLite
 //! ledger, metrics, board) on the wall clock against the direct door; `http` flies runs through
-//! `landfall sandbox` in a process of its own, and then makes the same requests in a bare loop.
+//! `landfall sandbox` in a process of its own, beside a bare loop (`over_http.rs`).
+
+mod over_http;
 
 use std::{
     sync::{
@@ -19,16 +22,15 @@ use landfall::{
         lifecycle::{OpenPlan, Parts},
     },
     canary::{
-        Address, CanaryName, LabelName, Labels, PlatformName, Route, Rows, Run, Sample, Schedule, Sighting, TargetName,
-        Terms, Timestamp, Verdict, Why,
+        CanaryName, LabelName, Labels, PlatformName, Route, Run, Sample, Schedule, TargetName, Timestamp, Verdict,
     },
     config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetPlan},
     http::Wire,
     metrics::{BuildInfo, Metrics},
-    platform::{Handle, Job, JobState, Platform, PlatformError, Resume},
+    platform::Platform,
     sandbox::{Spread, World, WorldPlatform, direct::Direct},
     store::{Notice, Store, memory::Memory, sqlite::Sqlite},
-    target::{Swept, Target, TargetError, webhook::Intake},
+    target::Target,
 };
 use tokio::time::Instant;
 
@@ -217,201 +219,39 @@ fn lateness_p99(page: &str) -> f64 {
     buckets.iter().find(|(_, n)| *n >= 0.99 * all).map_or(f64::NAN, |(bound, _)| *bound)
 }
 
-/// A platform that counts what is asked of it.
-#[derive(Debug)]
-struct Counted {
-    driver: Arc<dyn Platform>,
-    submits: Arc<AtomicU64>,
-    looks: Arc<AtomicU64>,
-}
-
-#[async_trait::async_trait]
-impl Platform for Counted {
-    fn resume(&self) -> Resume {
-        self.driver.resume()
-    }
-    async fn prepare(&self, sample: Sample) -> Result<(), PlatformError> {
-        self.driver.prepare(sample).await
-    }
-    async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
-        self.submits.fetch_add(1, Ordering::Relaxed);
-        self.driver.submit(job).await
-    }
-    async fn find(&self, run: &Run) -> Result<Option<Handle>, PlatformError> {
-        self.driver.find(run).await
-    }
-    async fn look(&self, handle: &Handle) -> Result<(JobState, Handle), PlatformError> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.driver.look(handle).await
-    }
-    async fn cancel(&self, handle: &Handle) -> Result<(), PlatformError> {
-        self.driver.cancel(handle).await
-    }
-}
-
-/// A target that always holds every row: what is measured is the platform's HTTP.
-#[derive(Debug)]
-struct Full(Arc<dyn Target>);
-
-#[async_trait::async_trait]
-impl Target for Full {
-    fn address(&self, run: &Run) -> Address {
-        self.0.address(run)
-    }
-    async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {
-        let whole = |run: &Arc<Run>| Sighting { rows: Rows::all_right(run.sample.rows), ..Sighting::default() };
-        Ok(runs.iter().map(whole).collect())
-    }
-    async fn control(&self) -> Result<(), TargetError> {
-        Ok(())
-    }
-    async fn sweep(&self, _: Timestamp) -> Result<Swept, TargetError> {
-        Ok(Swept::default())
-    }
-}
-
-struct Child(std::process::Child);
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct Http {
-    agent_ms_per_run: f64,
-    bare_ms_per_run: f64,
-    requests_per_run: f64,
-    runs: u64,
-}
-
-#[expect(clippy::disallowed_methods, reason = "no runtime is running yet whose worker this could block")]
-fn pause(length: Duration) {
-    std::thread::sleep(length);
-}
-
-fn ledger(durable: bool, path: &std::path::Path, now: Timestamp) -> Arc<dyn Store> {
-    if durable { Arc::new(Sqlite::open(path, now).expect("opens")) } else { Arc::new(Memory::new()) }
-}
-
-/// CPU per run of the agent against `landfall sandbox` in a process of its own, beside that of a
-/// bare loop that makes the same requests with the same client library.
-fn over_http(lasts: Duration, durable: bool) -> Http {
-    let folder = tempfile::tempdir().expect("a folder");
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-    let (listen, agent_listen) = (free(), free());
-    let _sandbox = Child(
-        std::process::Command::new(env!("CARGO_BIN_EXE_landfall"))
-            .args(["sandbox", "--listen", &listen.to_string(), "--agent-listen", &agent_listen.to_string()])
-            .arg("--write-config")
-            .arg(folder.path())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("the sandbox starts"),
-    );
-    let config = folder.path().join("landfall.toml");
-    for _ in 0..100 {
-        if config.exists() {
-            break;
-        }
-        pause(Duration::from_millis(100));
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
-    runtime.block_on(async {
-        let mut plan =
-            landfall::cli::kinds::load(&config, &Intake::new(), false).expect("the sandbox's config is good");
-        plan.routes.retain(|route| route.target.as_str() == "bucket");
-        plan.targets.retain(|target| target.name.as_str() == "bucket");
-        plan.canaries.iter_mut().for_each(|canary| canary.schedule = Schedule::Every(Duration::from_millis(100)));
-        let (submits, looks) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        for platform in &mut plan.platforms {
-            platform.per_hour = u32::MAX;
-            let driver = Arc::clone(&platform.driver);
-            platform.driver = Arc::new(Counted { driver, submits: submits.clone(), looks: looks.clone() });
-        }
-        let real = Arc::clone(&plan.targets[0].driver);
-        plan.targets[0].driver = Arc::new(Full(Arc::clone(&real)));
-        let route = Arc::clone(&plan.routes[0]);
-        let count = Arc::new(Count(AtomicU64::new(0)));
-        let clock = Clock::System;
-        let parts = Parts {
-            plan,
-            store: ledger(durable, &folder.path().join("bench.db"), clock.now()),
-            clock: clock.clone(),
-            dice: Dice::seeded(1),
-            metrics: Some(Arc::new(Metrics::new(&BuildInfo { version: "bench".into(), revision: String::new() }))),
-            hearer: Arc::clone(&count) as Arc<dyn Hearer>,
-            is_daemon: true,
-            confirms: Confirms::Asked,
-        };
-        let agent = Agent::start(parts).await.expect("starts");
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let before = (cpu(), of(&count.0), of(&submits), of(&looks));
-        tokio::time::sleep(lasts).await;
-        let runs = of(&count.0) - before.1;
-        let agent_cpu = cpu() - before.0;
-        let (submitted, looked) = (of(&submits) - before.2, of(&looks) - before.3);
-        agent.stop().await;
-
-        // The same requests, bare: a form to issue, then status until as many looks are made.
-        let client = Wire::default().client().expect("a client");
-        let key = format!("TD1 1/{}", "a".repeat(40));
-        let looks_each = looked.div_ceil(submitted.max(1));
-        let before = cpu();
-        for n in 0..submitted {
-            let marker = Dice::new().marker(clock.now());
-            let run = Run {
-                marker,
-                route: Arc::clone(&route),
-                terms: Terms { due: clock.now(), objective: Duration::from_secs(5), deadline: Duration::from_secs(15) },
-                sample: Sample::default(),
-                why: Why::Scheduled,
-            };
-            let url = real.address(&run);
-            let form = [
-                ("query", format!("SELECT '{marker}' AS marker, {n} AS row_no")),
-                ("result", url.url.reveal().to_owned()),
-                ("domain_key", marker.to_string()),
-                ("retry_limit", "0".to_owned()),
-            ];
-            let issue = client.post(format!("http://{listen}/v3/job/issue/presto/landfall"));
-            let answer = issue.header("authorization", &key).form(&form).send().await.expect("answers");
-            let job: serde_json::Value = answer.json().await.expect("JSON");
-            for _ in 0..looks_each {
-                let url = format!("http://{listen}/v3/job/show/{}", job["job_id"].as_str().expect("a job"));
-                let show = client.get(url).header("authorization", &key).send().await.expect("answers");
-                let _: serde_json::Value = show.json().await.expect("JSON");
-            }
-        }
-        Http {
-            agent_ms_per_run: 1000.0 * agent_cpu / runs.max(1) as f64,
-            bare_ms_per_run: 1000.0 * (cpu() - before) / submitted.max(1) as f64,
-            requests_per_run: (submitted + looked) as f64 / submitted.max(1) as f64,
-            runs,
-        }
-    })
-}
-
 fn main() {
     let mut args = std::env::args().skip(1);
-    let (mut routes, mut json, mut lasts) = (1_000, false, Duration::from_secs(180));
+    let (mut routes, mut json, mut only_http, mut lasts) = (1_000, false, false, Duration::from_secs(180));
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--routes" => routes = args.next().and_then(|n| n.parse().ok()).expect("--routes N"),
             "--seconds" => lasts = Duration::from_secs(args.next().and_then(|n| n.parse().ok()).expect("--seconds N")),
             "--format" => json = args.next().as_deref() == Some("json"),
+            "--only-http" => only_http = true,
             // What cargo adds.
             _ => {}
         }
     }
+    let mut figures = serde_json::Map::new();
+    if !only_http {
+        fleet(routes, lasts, &mut figures);
+    }
+    over_http::measure(&mut figures);
+    if json {
+        println!("{}", serde_json::Value::Object(figures));
+    } else {
+        for (name, value) in &figures {
+            println!("{name:40} {value}");
+        }
+    }
+}
+
+/// The two plays without HTTP.
+fn fleet(routes: usize, lasts: Duration, figures: &mut serde_json::Map<String, serde_json::Value>) {
     // Memory before the virtual play: what the virtual play leaves behind would count as well.
     let real = fly_really(routes, lasts);
     let (cpu_per_1000, virtual_runs) = fly_virtually(routes.min(1_000));
-    let http = over_http(Duration::from_secs(20), false);
-    let durable = over_http(Duration::from_secs(20), true);
-    let figures = serde_json::json!({
+    let found = serde_json::json!({
         "routes": routes,
         "every_s": EVERY.as_secs(),
         "virtual_cpu_s_per_1000_runs": cpu_per_1000,
@@ -422,18 +262,6 @@ fn main() {
         "schedule_lateness_p99_s": real.lateness_p99_s,
         "scrape_ms": real.scrape_ms,
         "scrape_kb": real.scrape_kb,
-        "http_runs": http.runs,
-        "http_requests_per_run": http.requests_per_run,
-        "http_cpu_ms_per_run": http.agent_ms_per_run,
-        "http_cpu_ms_per_run_bare": http.bare_ms_per_run,
-        "http_cpu_ratio": http.agent_ms_per_run / http.bare_ms_per_run,
-        "http_cpu_ratio_with_sqlite_ledger": durable.agent_ms_per_run / durable.bare_ms_per_run,
     });
-    if json {
-        println!("{figures}");
-    } else {
-        for (name, value) in figures.as_object().expect("an object") {
-            println!("{name:32} {value}");
-        }
-    }
+    figures.extend(found.as_object().expect("an object").clone());
 }
