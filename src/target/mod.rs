@@ -59,6 +59,13 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// prefix or delivery that is not there yet is a sighting of nothing, not an error.
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError>;
 
+    /// The place that this run's rows have to themselves, where there is one whose trouble (a lock, a
+    /// table that is somebody else's) is not the trouble of other runs: it is read apart. None: the
+    /// run shares a read with the others.
+    fn apart(&self, _run: &Run) -> Option<String> {
+        None
+    }
+
     /// Proves once that target and eyes work without the platform: writes a row of its own and
     /// reads it back, in a place of its own (`NAME__control`).
     async fn control(&self) -> Result<(), TargetError>;

@@ -107,6 +107,8 @@ pub fn open(opening: &Opening<'_>) -> Result<Arc<dyn Target>, Problems> {
 #[derive(Debug)]
 pub struct PostgreSql {
     connections: Connections,
+    /// For tables that hold one route's rows: what is locked there keeps nobody else waiting.
+    apart: Connections,
     outlet: Outlet,
     tables: Tables,
 }
@@ -114,7 +116,8 @@ pub struct PostgreSql {
 impl PostgreSql {
     /// A target that the agent reads at `place`, and platforms write to through `outlet`.
     pub fn new(place: Place, outlet: Outlet, tables: Tables, patience: Duration) -> Self {
-        Self { connections: Connections::new(place, patience), outlet, tables }
+        let connections = || Connections::new(place.clone(), patience);
+        Self { connections: connections(), apart: connections(), outlet, tables }
     }
 
     /// Like [`new`](Self::new), from URLs.
@@ -136,13 +139,20 @@ impl Target for PostgreSql {
             return Ok(Vec::new());
         }
         let reading = reading::Reading { tables: &self.tables, runs };
+        let all_apart = runs.iter().all(|run| self.apart(run).is_some());
+        let connections = if all_apart { &self.apart } else { &self.connections };
         for _ in 0..2 {
-            if let Some(sightings) = self.connections.run(&reading).await? {
+            if let Some(sightings) = connections.run(&reading).await? {
                 return Ok(sightings);
             }
             // A table went away between being found and being read; what is there now?
         }
         Err(TargetError::Unreachable { detail: "tables come and go while they are read".to_owned() })
+    }
+
+    fn apart(&self, run: &Run) -> Option<String> {
+        let table = self.tables.of(run);
+        (table != self.tables.name()).then_some(table)
     }
 
     async fn control(&self) -> Result<(), TargetError> {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use landfall::{
+    agent::{Clock, sight::Sight},
     canary::{Mode, Rows, Run, Sighting, Timestamp, Value},
     target::{Target, TargetError, postgresql::PostgreSql},
 };
@@ -124,6 +125,30 @@ async fn a_locked_table_is_told_and_not_waited_for() {
     target.control().await.unwrap();
     raw(&mut other, "ROLLBACK").await;
     assert!(look(&target, &run).await.complete());
+}
+
+#[tokio::test]
+async fn a_table_in_trouble_blinds_only_its_own_routes() {
+    let (database, appended, replaced) = (database().await, run(Mode::Append), run(Mode::Replace));
+    land(&database, &appended).await;
+    let target = Arc::new(target(&database));
+    let sight = Sight::open(Arc::clone(&target) as Arc<dyn Target>, Clock::System);
+    let table = target.apart(&replaced).unwrap();
+    let look = |run: &Arc<Run>| sight.look(Arc::clone(run), &Clock::System);
+
+    database.sql(&format!("CREATE TABLE \"{table}\" (id int)")).await;
+    let (seen, blind) = tokio::join!(look(&appended), look(&replaced));
+    assert!(seen.found.unwrap().complete());
+    assert!(blind.found.unwrap_err().contains("not a canary's"));
+
+    database.sql(&format!("DROP TABLE \"{table}\"; {}", create(&table))).await;
+    let mut other = database.session().await;
+    raw(&mut other, &format!("BEGIN; LOCK TABLE \"{table}\" IN ACCESS EXCLUSIVE MODE")).await;
+    let (seen, blind) = tokio::join!(look(&appended), look(&replaced));
+    assert!(seen.found.unwrap().complete());
+    assert!(blind.found.unwrap_err().contains("locked"));
+    raw(&mut other, "ROLLBACK").await;
+    assert!(look(&replaced).await.found.unwrap().rows.nothing());
 }
 
 #[tokio::test]
