@@ -64,7 +64,10 @@ pub(crate) fn measure(figures: &mut Map<String, Json>) {
         keep("runs", json!([agent.runs, bare.runs]));
         keep("requests_per_run", json!([agent.requests_per_run(), bare.requests_per_run()]));
         if play.reads {
-            keep("reads_per_run", json!([agent.reads as f64 / agent.runs as f64, bare.reads as f64 / bare.runs as f64]));
+            keep(
+                "reads_per_run",
+                json!([agent.reads as f64 / agent.runs as f64, bare.reads as f64 / bare.runs as f64]),
+            );
         }
         keep("cpu_ms_per_run", json!(agent.cpu_ms_per_run()));
         keep("cpu_ms_per_run_bare", json!(bare.cpu_ms_per_run()));

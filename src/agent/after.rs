@@ -1,11 +1,19 @@
 //! After the verdict: a landed run is looked at once more at its deadline, since a second copy may
 //! come late; a lost one for a while longer, since rows may. What changes is a correction.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{error, warn};
 
 use super::{craft::Craft, desk::Told, run::verdict};
 use crate::{
@@ -83,16 +91,17 @@ type Queue = BinaryHeap<Reverse<(Timestamp, u64, usize)>>;
 /// Looks again until nobody hands over any more.
 pub async fn watch_on(craft: watch::Receiver<Arc<Craft>>, mut arrivals: Arrivals) {
     let clock = craft.borrow().clock.clone();
-    let (mut queue, mut waiting, mut free, mut n) = (Queue::new(), Vec::<Option<Watch>>::new(), Vec::new(), 0u64);
+    let (mut queue, mut waiting, mut free, mut order) = (Queue::new(), Vec::<Option<Watch>>::new(), Vec::new(), 0u64);
     let mut put = |queue: &mut Queue, waiting: &mut Vec<Option<Watch>>, free: &mut Vec<usize>, at, watch| {
         let place = free.pop().unwrap_or_else(|| {
             waiting.push(None);
             waiting.len() - 1
         });
         waiting[place] = Some(watch);
-        n += 1;
-        queue.push(Reverse((at, n, place)));
+        order += 1;
+        queue.push(Reverse((at, order, place)));
     };
+    let mut looks = JoinSet::new();
     loop {
         let next = queue.peek().map(|Reverse((at, ..))| at.plus(SHARE));
         tokio::select! {
@@ -101,29 +110,40 @@ pub async fn watch_on(craft: watch::Receiver<Arc<Craft>>, mut arrivals: Arrivals
                 Some((at, watch)) => put(&mut queue, &mut waiting, &mut free, at, watch),
                 None => return,
             },
+            Some(again) = looks.join_next() => match again {
+                Ok(again) => {
+                    for (at, watch) in again {
+                        put(&mut queue, &mut waiting, &mut free, at, watch);
+                    }
+                }
+                Err(error) => error!(%error, "a later look broke down; its runs are not looked at again"),
+            },
             () = async { clock.sleep_until(next.unwrap_or_default()).await }, if next.is_some() => {
                 let now = clock.now();
-                let mut round = Vec::new();
+                let (mut round, mut n) = (BTreeMap::<_, Vec<Watch>>::new(), 0);
                 while let Some(Reverse((at, _, place))) = queue.peek().copied()
                     && at <= now
-                    && round.len() < ROUND
+                    && n < ROUND
                 {
                     queue.pop();
-                    round.extend(waiting[place].take());
+                    n += 1;
+                    if let Some(watch) = waiting[place].take() {
+                        round.entry(watch.run.route.target.clone()).or_default().push(watch);
+                    }
                     free.push(place);
                 }
-                // A reload may have brought other targets.
-                let newest = Arc::clone(&craft.borrow());
-                for (at, watch) in look_again(&newest, round).await {
-                    put(&mut queue, &mut waiting, &mut free, at, watch);
+                // A reload may have brought other targets. Each is looked at by itself: one that hangs
+                // keeps no other waiting.
+                for watches in round.into_values() {
+                    looks.spawn(look_again(Arc::clone(&craft.borrow()), watches));
                 }
             }
         }
     }
 }
 
-/// One round; answers what is to be looked at again, and when.
-async fn look_again(craft: &Arc<Craft>, round: Vec<Watch>) -> Vec<(Timestamp, Watch)> {
+/// One round at one target; answers what is to be looked at again, and when.
+async fn look_again(craft: Arc<Craft>, round: Vec<Watch>) -> Vec<(Timestamp, Watch)> {
     let looks = join_all(round.iter().map(|watch| async {
         let (_, sight) = craft.targets.get(&watch.run.route.target)?;
         Some(sight.look(Arc::clone(&watch.run), &craft.clock).await)
@@ -134,7 +154,7 @@ async fn look_again(craft: &Arc<Craft>, round: Vec<Watch>) -> Vec<(Timestamp, Wa
         let Some(look) = look else { continue };
         // A later look that cannot see changes nothing.
         let speaks = look.found.as_ref().is_ok_and(|seen| worth_judging(watch.was, seen));
-        if speaks && correct(craft, &watch, look).await {
+        if speaks && correct(&craft, &watch, look).await {
             continue;
         }
         let now = craft.clock.now();

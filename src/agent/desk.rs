@@ -1,5 +1,9 @@
 //! The desk: the one task right of the waist. It takes verdicts in one order, lets detection think,
-//! writes verdict, journal, incidents and notices in one transaction, and only then acts.
+//! has verdict, journal, incidents and notices written in one transaction, and then acts.
+//!
+//! It waits for the ledger, but not for long: a ledger that is down must not silence an incident.
+//! From then on it thinks in memory and acts at once, shows that the ledger is down, and has the
+//! rest written in order when that is possible again ([`scribe`](super::scribe)).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,12 +14,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::{clock::Clock, scheduler::Want};
+use super::{clock::Clock, scheduler::Want, scribe::Scribe};
 use crate::{
     canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict},
     detect::{Board, Change, Deploy, Detector, IncidentId, Input},
     metrics::Metrics,
-    store::{JournalEntry, Notice, Settlement, Store},
+    store::{JournalEntry, Notice, Settlement},
 };
 
 /// Inputs in one transaction.
@@ -26,11 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 const SHOW: Duration = Duration::from_millis(500);
 /// Inputs between two snapshots of detection.
 const SNAPSHOT: u64 = 5_000;
-/// Tries of one transaction before people are told without it: a ledger that is down must not
-/// silence an incident.
-const TRIES_BEFORE_TELLING: u32 = 3;
-/// Between two tries.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// People are told after it is written, or after this: three tries, or one that hangs.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// What the desk is told.
 pub enum Told {
@@ -117,7 +118,11 @@ pub enum Confirms {
 /// The desk and all it owns.
 pub struct Desk {
     pub(super) clock: Clock,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) scribe: Scribe,
+    /// The ledger could not keep up, and has not caught up yet: nobody waits for it.
+    pub(super) ledger_is_down: bool,
+    /// Whoever was promised an answer when their deploy is stored.
+    pub(super) owed: Vec<oneshot::Sender<()>>,
     pub(super) detector: Detector,
     pub(super) seq: u64,
     pub(super) snapshot_seq: u64,
@@ -153,6 +158,7 @@ impl Desk {
             let waiting = self.detector.is_waiting();
             tokio::select! {
                 biased;
+                written = self.scribe.turn(), if !self.scribe.is_done() => self.noted(written),
                 n = told.recv_many(&mut messages, BATCH) => {
                     let stops = n == 0 || messages.iter().any(|message| matches!(message, Told::Stop));
                     self.take(messages.drain(..)).await;
@@ -165,7 +171,8 @@ impl Desk {
                 }
             }
         }
-        self.keep_snapshot().await;
+        self.keep_snapshot();
+        self.catch_up().await;
     }
 
     fn board_is_stale(&self) -> bool {
@@ -188,7 +195,7 @@ impl Desk {
             }
         }
         self.write(&mut batch).await;
-        self.act(batch, now).await;
+        self.act(batch, now);
     }
 
     fn hear(&mut self, message: Told, now: Timestamp, batch: &mut Batch) {
@@ -271,45 +278,46 @@ impl Desk {
         batch.changes.extend(changes);
     }
 
-    /// Writes the batch, however long that takes: what cannot be written is not forgotten.
+    /// Has the batch written, and tells people. What cannot be written at once is not forgotten.
     async fn write(&mut self, batch: &mut Batch) {
-        let empty = batch.settlement.verdicts.is_empty()
-            && batch.settlement.journal.is_empty()
-            && batch.settlement.incidents.is_empty();
+        let settlement = std::mem::take(&mut batch.settlement);
+        let empty = settlement.verdicts.is_empty() && settlement.journal.is_empty() && settlement.incidents.is_empty();
         if empty {
             return;
         }
-        let notices = batch.settlement.notices.clone();
-        let mut tries = 0;
-        let mut settlement = std::mem::take(&mut batch.settlement);
-        loop {
-            let once_more = if tries == 0 && !self.journals { None } else { Some(settlement.clone()) };
-            let failed = match self.store.settle(settlement).await {
-                Ok(()) => break,
-                Err(error) => error,
-            };
-            tries += 1;
+        let notices = settlement.notices.clone();
+        let is_much = self.scribe.take(settlement);
+        if !self.ledger_is_down && tokio::time::timeout(PATIENCE, self.catch_up()).await.is_err() {
+            error!("the ledger does not keep up; what is detected is told before it is stored");
+            self.ledger_is_down = true;
             self.store_is(false);
-            if tries == 1 {
-                error!(error = %failed, "verdicts cannot be stored; trying again until they are");
-            }
-            if tries == TRIES_BEFORE_TELLING {
-                for notice in &notices {
-                    self.hearer.notice(notice);
-                }
-            }
-            let Some(same) = once_more else { break };
-            settlement = same;
-            tokio::time::sleep(TRY_AGAIN).await;
         }
-        self.store_is(true);
-        if tries < TRIES_BEFORE_TELLING {
-            for notice in &notices {
-                self.hearer.notice(notice);
-            }
+        for notice in &notices {
+            self.hearer.notice(notice);
         }
-        if self.seq - self.snapshot_seq >= SNAPSHOT {
-            self.keep_snapshot().await;
+        if is_much || (!self.ledger_is_down && self.seq - self.snapshot_seq >= SNAPSHOT) {
+            self.keep_snapshot();
+        }
+    }
+
+    async fn catch_up(&mut self) {
+        while !self.scribe.is_done() {
+            let written = self.scribe.turn().await;
+            self.noted(written);
+        }
+    }
+
+    /// What the scribe came to.
+    fn noted(&mut self, written: bool) {
+        if !written {
+            self.store_is(false);
+        } else if self.scribe.is_done() {
+            self.ledger_is_down = false;
+            self.store_is(true);
+            for reply in self.owed.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
         }
     }
 
@@ -326,17 +334,15 @@ impl Desk {
         }
     }
 
-    async fn keep_snapshot(&mut self) {
-        if !self.journals || self.seq == self.snapshot_seq {
-            return;
-        }
-        match self.store.keep_snapshot(self.seq, self.detector.snapshot()).await {
-            Ok(()) => self.snapshot_seq = self.seq,
-            Err(error) => warn!(%error, "could not keep a snapshot of detection"),
+    /// Has detection's state written, after all that came before it.
+    fn keep_snapshot(&mut self) {
+        if self.journals && self.seq != self.snapshot_seq {
+            self.snapshot_seq = self.seq;
+            self.scribe.take_snapshot(self.seq, self.detector.snapshot());
         }
     }
 
-    async fn act(&mut self, batch: Batch, now: Timestamp) {
+    fn act(&mut self, batch: Batch, now: Timestamp) {
         for (verdict, run, corrects) in &batch.heard {
             if verdict.outcome.state() == State::Green {
                 self.bad.remove(&verdict.route);
@@ -369,7 +375,11 @@ impl Desk {
                 metrics.deployed(&deploy);
             }
             let _ = self.wants.try_send(Want::Deploy(first));
-            let _ = reply.send(());
+            if self.scribe.is_done() {
+                let _ = reply.send(());
+            } else {
+                self.owed.push(reply);
+            }
         }
         for (open, reply) in batch.closed {
             let _ = reply.send(open);

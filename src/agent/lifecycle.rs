@@ -21,14 +21,16 @@ use super::{
     clock::Clock,
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Told},
+    pulse::{GAPS_STAY, Pulse},
     scheduler::{Cap, Line, Round, Scheduler, Want},
+    scribe::Scribe,
     sight::Sight,
 };
 use crate::{
     canary::{Away, PlatformName, RouteId, Selector, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
-    metrics::{LedgerCounts, Metrics, WatchedRoute},
+    metrics::{Metrics, WatchedRoute},
     platform::Platform,
     store::{Settlement, Store, StoreError},
     target::Target,
@@ -39,16 +41,10 @@ pub type OpenPlan = Plan<Arc<dyn Platform>, Arc<dyn Target>>;
 
 /// Every target is controlled this often, runs or no runs.
 const CONTROL_EVERY: Duration = Duration::from_secs(30);
-/// The agent notes that it watches this often.
-const PULSE: Duration = Duration::from_secs(2);
-/// A pulse that comes so late means that nobody watched: the machine slept, or was stalled.
-const STALLED: Duration = Duration::from_secs(10);
 /// Retention and sweeps go round this often, in small steps.
 const TIDY_EVERY: Duration = Duration::from_secs(900);
 /// Canary rows stay at targets this long: long enough for a person to look at yesterday's.
 const ROWS_STAY: Duration = Duration::from_secs(24 * 3600);
-/// Gaps in watching that are older concern no run that is still open.
-const GAPS_STAY: Duration = Duration::from_secs(24 * 3600);
 /// The desk writes what it was told within this when the agent stops.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// Messages on their way to the desk: beyond it flights wait.
@@ -86,6 +82,8 @@ pub struct Agent {
     later: JoinHandle<()>,
     scheduler: std::sync::Mutex<Option<JoinHandle<()>>>,
     desk: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// One for the agent's life: a reload is no gap in watching.
+    pulse: std::sync::Mutex<Option<JoinHandle<()>>>,
     others: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -134,7 +132,9 @@ impl Agent {
         first.agent = AgentHealth { started_at: now, store_up: true, ..AgentHealth::default() };
         let mut desk = Desk {
             clock: clock.clone(),
-            store: Arc::clone(&store),
+            scribe: Scribe::new(Arc::clone(&store)),
+            ledger_is_down: false,
+            owed: Vec::new(),
             detector,
             seq,
             snapshot_seq: if is_daemon { 0 } else { seq },
@@ -178,12 +178,17 @@ impl Agent {
             after: after.clone(),
             scheduler: std::sync::Mutex::new(Some(tokio::spawn(scheduler.run(scheduler_wants)))),
             desk: std::sync::Mutex::new(Some(tokio::spawn(desk.run(desk_told)))),
+            pulse: std::sync::Mutex::default(),
             others: std::sync::Mutex::default(),
             base,
         };
         agent.watch_targets(&craft, &plan);
         if is_daemon {
             agent.resume(now).await?;
+            let (store, clock, away, metrics) =
+                (Arc::clone(&store), clock, Arc::clone(&agent.base.away), agent.base.metrics.clone());
+            let pulse = tokio::spawn(Pulse { store, clock, away, metrics }.beat());
+            *agent.pulse.lock().unwrap_or_else(PoisonError::into_inner) = Some(pulse);
             agent.keep_house(&craft);
         }
         Ok(agent)
@@ -247,9 +252,10 @@ impl Agent {
         if let Some(scheduler) = take(&self.scheduler) {
             let _ = scheduler.await;
         }
+        let pulse = take(&self.pulse);
         let others: Vec<_> = self.others.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         self.later.abort();
-        for task in others {
+        for task in others.into_iter().chain(pulse) {
             task.abort();
         }
         let _ = self.told.send(Told::Stop).await;
@@ -301,13 +307,12 @@ impl Agent {
         }
     }
 
-    /// The pulse, and what has to be tidied.
+    /// What has to be tidied.
     fn keep_house(&self, craft: &Arc<Craft>) {
         if !self.base.is_daemon {
             return;
         }
         let base = self.base.clone();
-        self.keep(tokio::spawn(pulse(base.clone())));
         let craft = Arc::clone(craft);
         self.keep(tokio::spawn(async move {
             loop {
@@ -350,37 +355,6 @@ impl Base {
             metrics: self.metrics.clone(),
             desk: self.told.clone(),
         })
-    }
-}
-
-/// Notes that the agent watches, and when it did not.
-async fn pulse(base: Base) {
-    let mut since = base.clock.now();
-    let mut last = since;
-    loop {
-        let now = base.clock.now();
-        if now.since(last) > STALLED {
-            warn!(from = %last, until = %now, "nobody watched: the agent was stalled, or the clock was stepped");
-            base.away.write().unwrap_or_else(PoisonError::into_inner).push(Away { from: last, until: now });
-            since = now;
-        }
-        last = now;
-        if let Err(error) = base.store.beat(since, now).await {
-            warn!(%error, "could not note the pulse");
-            if let Some(metrics) = &base.metrics {
-                metrics.store(false);
-            }
-        }
-        if let (Some(metrics), Ok(counts)) = (&base.metrics, base.store.counts().await) {
-            metrics.counted(LedgerCounts {
-                started: counts.started,
-                settled: counts.settled,
-                pending: counts.pending,
-                oldest_pending: counts.oldest_pending.map(|due| now.since(due)),
-            });
-        }
-        base.away.write().unwrap_or_else(PoisonError::into_inner).retain(|gap| now.since(gap.until) < GAPS_STAY);
-        tokio::time::sleep(PULSE).await;
     }
 }
 

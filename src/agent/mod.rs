@@ -7,11 +7,16 @@ pub mod clock;
 pub mod craft;
 pub mod desk;
 pub mod lifecycle;
+mod pulse;
 pub mod run;
 pub mod scheduler;
+mod scribe;
 pub mod sight;
 
 pub use clock::Clock;
 pub use craft::{Craft, Dice};
 pub use desk::Confirms;
 pub use lifecycle::{Agent, Hearer};
+
+#[cfg(test)]
+mod tests;

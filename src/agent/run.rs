@@ -1,9 +1,10 @@
 //! A run in flight: submit, follow, verify, until it can be judged. The only place that waits,
 //! retries and times out on behalf of drivers.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tracing::{Instrument, debug, info_span, warn};
+use futures_util::FutureExt;
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
     after::After,
@@ -418,11 +419,13 @@ impl Flight {
         let verdict = verdict(&self.run, judgement, false, now, std::mem::take(&mut self.evidence));
         self.after.watch(&self.run, &verdict);
         self.send(verdict).await;
-        if still_running
-            && let Some(handle) = &self.handle
-            && let Err(error) = self.call(self.pad.driver.cancel(handle)).await
-        {
-            warn!(%error, "could not stop the job at its deadline");
+        if still_running && let Some(handle) = &self.handle {
+            // Judged it is: a driver that breaks down here takes nothing back.
+            match AssertUnwindSafe(self.call(self.pad.driver.cancel(handle))).catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "could not stop the job at its deadline"),
+                Err(_) => error!("the agent broke down when it stopped a job at its deadline"),
+            }
         }
     }
 
@@ -441,20 +444,36 @@ impl Flight {
     }
 }
 
-/// Settles a run that cannot fly on, since its platform or target is no longer configured: nobody
-/// can see what becomes of it, and it counts towards nothing.
-pub async fn ground(craft: &Craft, run: Arc<Run>, evidence: Evidence) {
+/// Settles a run that cannot fly on: nobody can see what becomes of it, and it counts towards
+/// nothing.
+pub async fn ground(craft: &Craft, run: &Arc<Run>, evidence: Evidence, why: &str) {
     let judgement = Judgement {
         outcome: Outcome::Unknown,
         phase: evidence.phases.last().map(|(phase, _)| *phase),
-        reason: Some("its platform or target is no longer configured".to_owned()),
+        reason: Some(why.to_owned()),
         also: Vec::new(),
         seen_late: false,
         agent_away: true,
     };
-    let verdict = verdict(&run, judgement, false, craft.clock.now(), evidence);
+    let verdict = verdict(run, judgement, false, craft.clock.now(), evidence);
     // A desk that is closed: it is resumed, and settled, at the next start.
-    let _ = craft.desk.send(Told::Verdict(Box::new(verdict), run)).await;
+    let _ = craft.desk.send(Told::Verdict(Box::new(verdict), Arc::clone(run))).await;
+}
+
+/// Settles a run whose flight broke down, with what the ledger kept of it. Without a verdict on
+/// record only: it may have broken down after it was judged.
+pub async fn ground_where_it_broke(craft: &Craft, run: &Arc<Run>) {
+    let evidence = match craft.store.run(run.marker).await {
+        Ok(Some(record)) if record.verdict.as_ref().is_some_and(|verdict| !verdict.provisional) => return,
+        Ok(Some(record)) => record.evidence,
+        // It was never sent.
+        Ok(None) => return,
+        Err(error) => {
+            warn!(run = %run.marker, %error, "could not read the run that broke down");
+            Evidence::default()
+        }
+    };
+    ground(craft, run, evidence, "the agent broke down in the middle of this run").await;
 }
 
 /// A judgement made a verdict.

@@ -4,6 +4,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -11,8 +12,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinSet};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
     after::After,
@@ -31,6 +33,8 @@ const ALL_WITHIN: Duration = Duration::from_secs(10);
 /// And twice as often for this long: the first runs after a release are worth more than the next
 /// hundred.
 const OFTEN_FOR: Duration = Duration::from_secs(600);
+/// Why a run is not flown on.
+const GONE: &str = "its platform or target is no longer configured";
 /// How often the scheduler shows that it goes round, when nothing is due.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -150,14 +154,14 @@ impl Scheduler {
 
     fn take_lines(&mut self, lines: Vec<Line>) {
         let now = self.craft.clock.now();
-        // A confirming run that waits for a slot will not come: its route may ask again.
-        for held in self.held.iter().filter(|held| held.why == CONFIRMING) {
-            self.lanes[held.lane].confirming = false;
-        }
+        // What was promised beside the schedule stays promised: runs after a deploy, and runs that
+        // wait for a slot.
+        let promised = self.due.drain().map(|Reverse(due)| due).filter(|due| due.why != SCHEDULED);
+        let promised: Vec<(RouteId, Due)> = promised.map(|due| (self.lanes[due.lane].line.route.id, due)).collect();
+        let held: Vec<(RouteId, Due)> =
+            self.held.drain(..).map(|due| (self.lanes[due.lane].line.route.id, due)).collect();
         let was: HashMap<RouteId, (u32, bool)> =
             self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
-        self.due.clear();
-        self.held.clear();
         for (at, line) in lines.into_iter().enumerate() {
             if let Some(next) = line.schedule.next(line.route.id, now) {
                 self.due.push(Reverse(Due { at: next, lane: at, why: SCHEDULED }));
@@ -166,6 +170,12 @@ impl Scheduler {
             self.lanes.push(Lane { line, in_flight, confirming });
         }
         self.by_route = self.lanes.iter().enumerate().map(|(at, lane)| (lane.line.route.id, at)).collect();
+        // Of routes that went away, nothing is owed.
+        let stays = |(route, due): (RouteId, Due)| self.by_route.get(&route).map(|lane| Due { lane: *lane, ..due });
+        let promised: Vec<Due> = promised.into_iter().filter_map(stays).collect();
+        let held: Vec<Due> = held.into_iter().filter_map(stays).collect();
+        self.due.extend(promised.into_iter().map(Reverse));
+        self.held.extend(held);
     }
 
     /// Sends runs until it is told to stop, then lands: flights are broken off where they are, to be
@@ -183,11 +193,10 @@ impl Scheduler {
                     Some(Want::Stop) | None => break,
                     Some(want) => self.want(want),
                 },
-                Some(landed) = self.flights.join_next() => {
-                    if let Ok((route, platform, code)) = landed {
-                        self.landed(route, &platform, code);
-                    }
-                }
+                Some(landed) = self.flights.join_next() => match landed {
+                    Ok((route, platform, code)) => self.landed(route, &platform, code),
+                    Err(error) => error!(%error, "a run ended without saying which; its slot is not given back"),
+                },
                 // Virtual time has no need of rounds that find nothing due.
                 () = clock.sleep_until(if self.metrics.is_some() { next.min(round_ends) } else { next }), if self.metrics.is_some() || !self.due.is_empty() => {
                     self.start_due();
@@ -323,14 +332,22 @@ impl Scheduler {
         let (route, platform) = (run.route.id, run.route.platform.clone());
         let (craft, after) = (Arc::clone(&self.craft), self.after.clone());
         self.flights.spawn(async move {
-            // A run is recorded before it is submitted: without a record there is no run.
-            if !resumed && let Err(error) = craft.store.begin(&run).await {
-                warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
-            } else {
+            let flight = async {
+                // A run is recorded before it is submitted: without a record there is no run.
+                if !resumed && let Err(error) = craft.store.begin(&run).await {
+                    warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
+                    return;
+                }
                 match Flight::new(&craft, &after, Arc::clone(&run), handle, evidence.clone()) {
                     Some(flight) => flight.fly(resumed).await,
-                    None => run::ground(&craft, run, evidence).await,
+                    None => run::ground(&craft, &run, evidence, GONE).await,
                 }
+            };
+            // A driver that breaks down takes its run with it, and nothing else: the slot is given
+            // back, and somebody is told.
+            if AssertUnwindSafe(flight).catch_unwind().await.is_err() {
+                error!(run = %run.marker, route = %run.route, "the agent broke down in the middle of a run");
+                run::ground_where_it_broke(&craft, &run).await;
             }
             (route, platform, code)
         });
