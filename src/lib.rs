@@ -51,6 +51,8 @@
 //!   last word, even past the objective: a slow job's rows get the time that rows take.
 //! * An overdue run that nobody answers for, or whose target nobody can read, gets a provisional
 //!   `unknown`, so that a silent platform is noticed before the deadline.
+//! * A control convicts only if it began after the time that rows take, and what it convicts of is
+//!   looked for once more if it was slow: a target may be slow in every write.
 //! * A run that had been seen whole is not spoiled by a later look that cannot see, nor by rows that
 //!   are gone again; only copies and changed values correct it.
 //! * Amber and grey runs on the routes of an open incident are side effects of it, whatever its family.

@@ -56,9 +56,16 @@ impl Told<'_> {
     }
 }
 
+/// Told in full at most.
+const LISTED: usize = 4;
+
 /// A list of what was told.
 pub(crate) fn list(told: &[Told<'_>]) -> String {
-    if told.is_empty() { "nothing".to_owned() } else { told.iter().map(Told::brief).collect::<Vec<_>>().join(", ") }
+    let mut list: Vec<String> = told.iter().take(LISTED).map(Told::brief).collect();
+    if told.len() > LISTED {
+        list.push(format!("and {} more", told.len() - LISTED));
+    }
+    if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
 }
 
 /// A scope as people write it.

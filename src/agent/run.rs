@@ -32,6 +32,8 @@ const SIGHTS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis
 const SLOW_SIGHT: Duration = Duration::from_secs(10);
 /// A control that began this long before a verdict still speaks for it.
 const CONTROL_KEEPS: Duration = Duration::from_secs(30);
+/// A control that takes longer is a slow one.
+const QUICK: Duration = Duration::from_secs(1);
 /// A moment after the objective: a look that starts then can prove that rows came late.
 const JUST_AFTER: Duration = Duration::from_millis(1);
 
@@ -324,16 +326,19 @@ impl Flight {
         answer
     }
 
-    /// Whether a control that began after the claim, and not long ago, has passed.
+    /// Whether a control that began after rows were due, and not long ago, has passed.
     fn is_proven(&self) -> bool {
-        let (claimed, now) = (self.claimed(), self.craft.clock.now());
+        let (due, now) = (self.rows_due(), self.craft.clock.now());
         self.evidence.controls.iter().any(|control| {
-            control.passed.is_ok() && control.started_at >= claimed && now.since(control.started_at) < CONTROL_KEEPS
+            control.passed.is_ok() && control.started_at >= due && now.since(control.started_at) < CONTROL_KEEPS
         })
     }
 
-    fn claimed(&self) -> Timestamp {
-        self.evidence.claimed_at.unwrap_or(self.run.terms.due)
+    /// When rows were due to be there: the claim, and the time that rows of this route take. Our own
+    /// row, begun earlier, would say nothing of a target that is slow in every write.
+    fn rows_due(&self) -> Timestamp {
+        let land = self.craft.usual(self.run.route.id).longest_land().unwrap_or_default();
+        self.evidence.claimed_at.unwrap_or(self.run.terms.due).plus(land)
     }
 
     /// What is about to convict needs a control.
@@ -341,7 +346,7 @@ impl Flight {
         let convicts = matches!(self.evidence.claim, Claim::Done { .. })
             && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete());
         if convicts && !self.is_proven() {
-            let control = self.sight.control(self.claimed(), &self.craft.clock).await;
+            let control = self.sight.control(self.rows_due(), &self.craft.clock).await;
             self.evidence.controlled(control);
         }
     }
@@ -349,12 +354,19 @@ impl Flight {
     /// Looks at the target; with a control beside it where the look may have to convict.
     async fn look_at_target(&mut self, with_control: bool) {
         let clock = &self.craft.clock;
-        let (claimed, proven) = (self.claimed(), self.is_proven());
+        let (due, proven, asked_at) = (self.rows_due(), self.is_proven(), clock.now());
         let look = self.sight.look(Arc::clone(&self.run), clock);
         if with_control && !proven {
-            let (look, control) = tokio::join!(look, self.sight.control(claimed, clock));
+            let (look, control) = tokio::join!(look, self.sight.control(due, clock));
             self.evidence.controlled(control);
             self.evidence.saw(look);
+            // A target that was slow to take our own row may be as slow with everybody's: absence
+            // counts from when ours was there.
+            if clock.now().since(asked_at) > QUICK
+                && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete())
+            {
+                self.evidence.saw(self.sight.look(Arc::clone(&self.run), clock).await);
+            }
         } else {
             let look = look.await;
             self.evidence.saw(look);
