@@ -1,5 +1,5 @@
 //! How much a fleet of routes costs: `cargo bench --bench fleet -- --routes 1000 --format json`;
-//! `--only-http` leaves out all but the last play.
+//! `--only-http` leaves out all but the last play, `--no-http` that one.
 //!
 //! Three plays, each of this process' own CPU and memory: `virtual` flies runs on virtual time through
 //! scheduler, judge, detector and the ledger in memory; `real` runs the daemon's parts (SQLite
@@ -221,13 +221,15 @@ fn lateness_p99(page: &str) -> f64 {
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let (mut routes, mut json, mut only_http, mut lasts) = (1_000, false, false, Duration::from_secs(180));
+    let (mut routes, mut json, mut lasts) = (1_000, false, Duration::from_secs(180));
+    let (mut only_http, mut no_http) = (false, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--routes" => routes = args.next().and_then(|n| n.parse().ok()).expect("--routes N"),
             "--seconds" => lasts = Duration::from_secs(args.next().and_then(|n| n.parse().ok()).expect("--seconds N")),
             "--format" => json = args.next().as_deref() == Some("json"),
             "--only-http" => only_http = true,
+            "--no-http" => no_http = true,
             // What cargo adds.
             _ => {}
         }
@@ -236,7 +238,9 @@ fn main() {
     if !only_http {
         fleet(routes, lasts, &mut figures);
     }
-    over_http::measure(&mut figures);
+    if !no_http {
+        over_http::measure(&mut figures);
+    }
     if json {
         println!("{}", serde_json::Value::Object(figures));
     } else {
