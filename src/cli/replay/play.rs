@@ -255,3 +255,33 @@ fn watch(world: &World) -> Watch {
         routes: world.routes(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first hour of 2015's outage and a little before.
+    fn outage(confirms: Confirms) -> Played {
+        let scenario = Scenario::builtin("2015-08-24").expect("compiled in");
+        let lasts = Duration::from_secs(50 * 60);
+        play(&Play { lasts, confirms, deploys: Vec::new(), ..Play::of(&scenario) }, 1).expect("it plays")
+    }
+
+    #[test]
+    fn confirming_runs_can_be_left_out_to_see_what_they_give() {
+        let [never, own, asked] = [Confirms::Never, Confirms::OwnRoute, Confirms::Asked].map(outage);
+        assert!(never.runs < own.runs && own.runs < asked.runs, "{} {} {}", never.runs, own.runs, asked.runs);
+        assert!([never, own, asked].iter().all(|played| played.incidents.len() == 1));
+    }
+
+    #[test]
+    fn what_detection_was_told_is_kept_where_it_is_asked_for() {
+        let scenario = Scenario::builtin("2015-08-24").expect("compiled in");
+        let lasts = Duration::from_secs(600);
+        let plan = Play { lasts, keeps_journal: true, ..Play::of(&scenario) };
+        let played = play(&plan, 1).expect("it plays");
+        assert_eq!(played.journal.first().map(|entry| entry.seq), Some(1));
+        assert!(played.journal.len() as u64 > played.runs);
+        assert!(play(&Play { keeps_journal: false, ..plan }, 1).expect("it plays").journal.is_empty());
+    }
+}
