@@ -76,7 +76,7 @@ fn one(seed: u64, cuts: u64) -> Result {
     feed(&mut whole, inputs);
     let (state, stands) = (whole.snapshot(), incidents(&whole, &played));
     let verdicts: Vec<usize> = (0..inputs.len()).filter(|at| matches!(inputs[*at].input, Input::Verdict(_))).collect();
-    let mut dice = Rng::with_seed(seed ^ 0xc07_5);
+    let mut dice = Rng::with_seed(seed ^ 0xc075);
     let (mut same_state, mut same_incidents, mut wrong) = (0, 0, Vec::new());
     let mut at: Vec<usize> = (0..cuts).map(|_| verdicts[dice.usize(0..verdicts.len())]).collect();
     at.sort_unstable();

@@ -94,7 +94,7 @@ fn masked(told: &[Told<'_>], faults: &[Fault], scopes: &[LabelSet; 2], routes: &
 }
 
 fn one(seed: u64) -> Result {
-    let mut dice = Rng::with_seed(seed ^ 0x2_5eed);
+    let mut dice = Rng::with_seed(seed ^ 0x25eed);
     // Some worlds have no two scopes that are apart: the next one then.
     let (seed, Pair { world, kinds, scopes }) = (0..)
         .find_map(|more| {

@@ -50,8 +50,8 @@ impl AgentEvent {
 }
 
 /// An event as written: its time is a length from a start that is the caller's to know.
-pub(super) fn read<'a>(
-    node: &'a Node,
+pub(super) fn read(
+    node: &Node,
     start: Timestamp,
     lasts: Option<Duration>,
     wrongs: &mut Vec<Wrong>,
