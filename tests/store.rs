@@ -97,6 +97,7 @@ fn incident(run: &Run, opened: u64) -> Incident {
         deploy: None,
         opened_at: at(opened),
         detected_at: Some(at(opened)),
+        reopened_at: None,
         resolved_at: None,
         resolved_because: None,
         runs: vec![run.marker],

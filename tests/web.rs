@@ -106,6 +106,7 @@ fn incident(run: &Run) -> Incident {
         deploy: Some(Deploy { service: "worker".into(), version: EVIL.into(), at: at(-100) }),
         opened_at: at(-49),
         detected_at: Some(at(-48)),
+        reopened_at: None,
         resolved_at: None,
         resolved_because: None,
         runs: vec![run.marker],

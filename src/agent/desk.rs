@@ -265,7 +265,7 @@ impl Desk {
             settlement.incidents.retain(|known| known.id != *id);
             settlement.incidents.push(incident.clone());
             if let Some(kind) = kind {
-                let opening = incident.detected_at.unwrap_or(incident.opened_at).as_micros();
+                let opening = incident.opening().as_micros();
                 let key = format!("{id}/{opening}/{kind}");
                 let notice = Notice { key, at: now, change: change.clone(), incident: incident.clone() };
                 settlement.notices.push(notice);

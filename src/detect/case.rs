@@ -10,19 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     incident::{Deploy, Incident, IncidentId, Onset, Severity, Step},
-    suspects::{Field, Places, Suspect},
+    suspects::{Field, Places, Seen, Suspect},
     trail::{Spot, Trail},
 };
 use crate::canary::{Family, Marker, Outcome, State, TargetName, Timestamp};
 
 /// Runs kept one by one; in a longer outage the oldest final ones are only counted.
 const KEPT: usize = 2_000;
+/// Up to so many bad runs, suspects are told apart with every green there is.
+const FEW: usize = 12;
 /// Runs named on an incident: the first ten and the newest fifty.
 const NAMED: (usize, usize) = (10, 50);
 /// Lines of story kept.
 const STORY: usize = 200;
 /// Greens due after the last proving run, on every hit route.
 pub const GREENS_TO_RESOLVE: usize = 3;
+/// An intermittent incident is over when as many clean runs would be this unlikely while it lasts.
+const WOULD_HAVE_SHOWN: f64 = 0.05;
+/// One lost run alone stays open so long: a warning that is over in the second it is told helps nobody.
+const LONE: Duration = Duration::from_secs(600);
+/// A pause that was taken for the end is waited out the next time, and half as long again, but not longer
+/// than this: a fault that comes and goes is one incident and no row of pages.
+const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+/// However rare the bad runs were: after so long without one it is over, and the next one reopens it.
+const QUIET_IS_OVER: Duration = Duration::from_secs(24 * 3600);
 /// A deploy is named if it lies in the bracket or this long before the last good run: releases
 /// take effect when workers restart, not when the pipeline says so.
 const DEPLOY_BEFORE: Duration = Duration::from_secs(30 * 60);
@@ -65,15 +76,32 @@ pub struct Case {
     /// Bad runs no longer kept one by one, by outcome.
     #[serde(with = "pairs")]
     pub counted: BTreeMap<Outcome, u32>,
-    /// Places hit, each with the last good run before its first bad one.
+    /// Places hit.
     #[serde(with = "pairs")]
-    pub hit: BTreeMap<u32, Option<Timestamp>>,
+    pub hit: BTreeMap<u32, Hit>,
+    /// What the suspects covered when they were last looked for.
+    pub covers: Places,
+    /// Red and green that was seen there between the first and the last bad run.
+    pub inside: Seen,
+    /// By place, how many of a trail's forgotten greens came before this case.
+    pub base: Vec<u32>,
+    /// Greens on covered places due after the last bad run.
+    pub clean: u32,
+    /// The longest pause after which it was thought to be over, and was not.
+    pub longest_pause: Duration,
+    /// What was told of this opening, if anything was.
+    pub told: Option<Severity>,
+    /// When a reopening was told last.
+    pub told_again_at: Option<Timestamp>,
     /// Targets whose controls failed.
     pub blind_to: BTreeSet<TargetName>,
     /// Due time of the newest bad run.
     pub last_bad: Timestamp,
     /// When the platform had said its last word on the first and on the last bad run.
     pub effect: (Timestamp, Timestamp),
+    /// When the last bad run was hit.
+    #[serde(default)]
+    pub last_hit: Timestamp,
     /// How long after its due time a run of this incident turned from green to bad: before that,
     /// a green run proves nothing.
     pub turns_after: Duration,
@@ -81,6 +109,17 @@ pub struct Case {
     pub stale: bool,
     /// When suspects were last looked for.
     pub ranked_at: Timestamp,
+}
+
+/// One place that is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Due time of the last good run before its first bad one.
+    pub last_good: Option<Timestamp>,
+    /// Due time of its newest bad run.
+    pub last_bad: Timestamp,
+    /// When its newest bad run was hit.
+    pub last_hit: Timestamp,
 }
 
 /// Maps with keys that JSON cannot have, as lists of pairs.
@@ -113,13 +152,16 @@ impl Case {
         let mut case =
             Self::begun(IncidentId::of(first.spot.run), family, first.spot.outcome, first.spot.due, first.judged_at);
         case.effect = (first.hit_at(), first.hit_at());
+        case.base = trails.iter().map(|trail| trail.gone_before(family, first.hit_at())).collect();
         case.take(first.clone(), trails);
         case
     }
 
     /// A case that begins with failing controls, and no run yet.
-    pub fn blind(id: IncidentId, since: Timestamp, now: Timestamp) -> Self {
-        Self::begun(id, Family::Grey, Outcome::Unknown, since, now)
+    pub fn blind(id: IncidentId, since: Timestamp, now: Timestamp, trails: &[Trail]) -> Self {
+        let mut case = Self::begun(id, Family::Grey, Outcome::Unknown, since, now);
+        case.base = trails.iter().map(|trail| trail.gone_before(Family::Grey, since)).collect();
+        case
     }
 
     fn begun(id: IncidentId, family: Family, outcome: Outcome, first_bad: Timestamp, opened_at: Timestamp) -> Self {
@@ -138,6 +180,7 @@ impl Case {
                 deploy: None,
                 opened_at,
                 detected_at: None,
+                reopened_at: None,
                 resolved_at: None,
                 resolved_because: None,
                 runs: Vec::new(),
@@ -146,9 +189,17 @@ impl Case {
             bad: BTreeMap::new(),
             counted: BTreeMap::new(),
             hit: BTreeMap::new(),
+            covers: Places::default(),
+            inside: Seen::default(),
+            base: Vec::new(),
+            clean: 0,
+            longest_pause: Duration::ZERO,
+            told: None,
+            told_again_at: None,
             blind_to: BTreeSet::new(),
             last_bad: first_bad,
             effect: (first_bad, first_bad),
+            last_hit: first_bad,
             turns_after: Duration::ZERO,
             stale: true,
             ranked_at: Timestamp::EPOCH,
@@ -159,15 +210,34 @@ impl Case {
     pub fn take(&mut self, bad: Bad, trails: &[Trail]) {
         let due = bad.spot.due;
         let trail = &trails[bad.place as usize];
-        self.hit.entry(bad.place).or_insert_with(|| trail.green_before(due));
+        let hit = self.hit.entry(bad.place).or_insert_with(|| Hit {
+            last_good: trail.green_before(due),
+            last_bad: due,
+            last_hit: bad.hit_at(),
+        });
+        hit.last_bad = hit.last_bad.max(due);
+        hit.last_hit = hit.last_hit.max(bad.hit_at());
         if !self.incident.routes.contains(&trail.route.id) {
             self.incident.routes.push(trail.route.id);
         }
         if due < self.incident.onset.first_bad {
             self.incident.onset.first_bad = due;
-            self.hit.insert(bad.place, trail.green_before(due));
+            hit.last_good = trail.green_before(due);
         }
-        self.last_bad = self.last_bad.max(due);
+        if due > self.last_bad {
+            self.last_bad = due;
+            self.clean = 0;
+        }
+        let earlier = bad.hit_at();
+        self.last_hit = self.last_hit.max(earlier);
+        if earlier < self.effect.0 {
+            // Greens between the two are this case's after all.
+            let family = self.incident.family;
+            for (base, trail) in self.base.iter_mut().zip(trails) {
+                let between = trail.greens_before(family, self.effect.0) - trail.greens_before(family, earlier);
+                *base = base.saturating_sub(between);
+            }
+        }
         // Greens up to the moment of judging tell suspects apart; but a run that was green before is
         // proof only up to its own effect, since its neighbours may still turn.
         let until = if bad.was_green { bad.spot.effect } else { bad.judged_at };
@@ -192,9 +262,27 @@ impl Case {
             self.bad.remove(&spot.run);
             self.incident.runs.retain(|run| *run != spot.run);
             self.last_bad = self.bad.values().map(|bad| bad.spot.due).max().unwrap_or(self.incident.onset.first_bad);
+            self.clean += 1;
         } else if let Some(bad) = self.bad.get_mut(&spot.run) {
             bad.spot = spot.clone();
         }
+        self.stale = true;
+    }
+
+    /// Lets runs go that are another fault's.
+    pub fn lose(&mut self, leaving: &[Bad], trails: &[Trail]) {
+        for bad in leaving {
+            self.bad.remove(&bad.spot.run);
+            self.incident.runs.retain(|run| *run != bad.spot.run);
+        }
+        let left: BTreeSet<u32> = self.bad.values().map(|bad| bad.place).collect();
+        self.hit.retain(|place, _| left.contains(place));
+        let routes: Vec<_> = left.iter().map(|place| trails[*place as usize].route.id).collect();
+        self.incident.routes.retain(|route| routes.contains(route));
+        if let Some(first) = self.bad.values().map(|bad| bad.spot.due).min() {
+            self.incident.onset.first_bad = first;
+        }
+        self.last_bad = self.bad.values().map(|bad| bad.spot.due).max().unwrap_or(self.last_bad);
         self.stale = true;
     }
 
@@ -213,10 +301,15 @@ impl Case {
         self.bad.is_empty() && self.counted.is_empty() && self.blind_to.is_empty()
     }
 
+    /// A red of another family that is not final: it may still become what this case is about.
+    pub fn is_on_loan(&self, spot: &Spot) -> bool {
+        spot.provisional && spot.outcome.state() == State::Red && spot.outcome.family() != Some(self.incident.family)
+    }
+
     /// Counts outcomes anew: outcome, family and severity are those of most of its runs.
     pub fn weigh(&mut self, now: Timestamp) {
         let mut votes = self.counted.clone();
-        for bad in self.bad.values() {
+        for bad in self.bad.values().filter(|bad| !self.is_on_loan(&bad.spot)) {
             *votes.entry(bad.spot.outcome).or_default() += 1;
         }
         // Among equals a red one before its side effects, what it was called so far before other side
@@ -242,6 +335,8 @@ impl Case {
     /// Takes over what the search found.
     pub fn blame(&mut self, suspect: &Suspect, field: &Field, green: impl Fn(&Places) -> bool, deploys: &[Deploy]) {
         let incident = &mut self.incident;
+        self.covers.clone_from(&suspect.places);
+        self.inside = suspect.inside;
         incident.suspects.clone_from(&suspect.labels);
         incident.also.clone_from(&suspect.also);
         incident.unaffected = field
@@ -251,23 +346,69 @@ impl Case {
             .map(|(labels, _)| labels)
             .collect();
         incident.onset.last_good =
-            self.hit.values().flatten().filter(|due| **due < incident.onset.first_bad).max().copied();
+            self.hit.values().filter_map(|hit| hit.last_good).filter(|due| *due < incident.onset.first_bad).max();
         let from = incident.onset.last_good.unwrap_or(incident.onset.first_bad).minus(DEPLOY_BEFORE);
         // A run is hit when its output is written: a deploy after its due time can have broken it.
         let until = incident.onset.first_bad.max(self.effect.0);
         incident.deploy = deploys.iter().filter(|d| d.at >= from && d.at <= until).max_by_key(|d| d.at).cloned();
     }
 
-    /// Whether every hit route has had enough greens due after the last bad run.
-    pub fn is_over(&self, trails: &[Trail], now: Timestamp) -> bool {
-        self.blind_to.is_empty()
+    /// Counts a green run that speaks for the case being over.
+    pub fn hear_green(&mut self, place: u32, due: Timestamp) {
+        if due > self.last_bad && self.covers.has(place as usize) {
+            self.clean = self.clean.saturating_add(1);
+        }
+    }
+
+    /// How many of the runs that it covers are bad while it lasts. The first and the last bad run
+    /// are bad by choice of the stretch, so one of them does not count.
+    pub fn rate(&self) -> f64 {
+        let red = f64::from(self.inside.red.saturating_sub(1));
+        let all = red + f64::from(self.inside.green);
+        if all > 0.0 { red / all } else { 1.0 }
+    }
+
+    /// Up to when greens tell its suspects apart. At first up to the last judgement, since every green
+    /// helps; later only those that were over before the last bad run was hit: what lands after that
+    /// may land because the fault has ended.
+    pub fn until(&self) -> Timestamp {
+        if self.bad.len() > FEW { self.last_hit } else { self.effect.1 }
+    }
+
+    /// Hits only some of the runs that it covers.
+    pub fn is_intermittent(&self) -> bool {
+        self.inside.red >= 2 && self.inside.green > self.inside.red / 4
+    }
+
+    /// Why it is over, if it is: every hit route has had enough greens due after the last bad run,
+    /// and, if only some runs were bad, so many clean ones have passed, and for so long, that it would
+    /// have shown.
+    pub fn is_over(&self, trails: &[Trail], now: Timestamp) -> Option<String> {
+        let landed = self.blind_to.is_empty()
             && self.hit.keys().all(|place| {
                 let greens = trails[*place as usize]
                     .newest()
                     .take_while(|spot| spot.due > self.last_bad)
                     .filter(|spot| spot.is_green() && now >= spot.due.plus(self.turns_after));
                 greens.count() >= GREENS_TO_RESOLVE
-            })
+            });
+        if !landed {
+            return None;
+        }
+        let quiet = now.since(self.last_bad);
+        if !self.is_intermittent() {
+            let lone = self.bad.len() == 1 && self.incident.family.is_silent();
+            let pause = (self.longest_pause * 3 / 2).min(LONGEST_WAIT).max(if lone { LONE } else { Duration::ZERO });
+            return (quiet >= pause).then(|| format!("{GREENS_TO_RESOLVE} greens on every hit route"));
+        }
+        let rate = self.rate();
+        let pause = (self.longest_pause * 3 / 2).min(LONGEST_WAIT);
+        if quiet >= QUIET_IS_OVER {
+            return Some("a day without a bad run".to_owned());
+        }
+        (would_have_shown(self.inside, self.clean) && quiet >= pause).then(|| {
+            format!("{} runs in a row landed; {:.2} % of them were bad while it lasted", self.clean, rate * 100.0)
+        })
     }
 
     /// Adds a line to the story.
@@ -276,6 +417,22 @@ impl Case {
             self.incident.history.push(Step { at, text });
         }
     }
+}
+
+/// Whether so many clean runs in a row would have shown a bad one, had the fault gone on: the chance
+/// of none, at whatever rate what was seen inside leaves possible, is small.
+pub fn would_have_shown(inside: Seen, clean: u32) -> bool {
+    // One of the bad runs is bad by choice of the stretch.
+    let (red, green) = (f64::from(inside.red.max(2) - 1), f64::from(inside.green));
+    let mut none = 1.0;
+    for n in 0..clean {
+        let so_far = green + 1.0 + f64::from(n);
+        none *= so_far / (so_far + red);
+        if none <= WOULD_HAVE_SHOWN {
+            return true;
+        }
+    }
+    false
 }
 
 fn severity_of(family: Family) -> Severity {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 const PRIOR_BAD: f64 = 1.0;
 /// The weight of that start, in runs: a route's first bad day does not make bad days normal.
 const PRIOR_RUNS: f64 = 1000.0;
+/// Overdue runs that land after all start at 1 in 10,000: what is overdue has taken longer than
+/// any of the last 200.
+const PRIOR_HASTE: f64 = 0.1;
 
 /// What is counted together must come by chance less than once in this time.
 pub const BY_CHANCE_ONCE_IN: Duration = Duration::from_secs(30 * 86_400);
@@ -38,6 +41,17 @@ impl Rate {
     /// The rate per run.
     pub fn per_run(&self) -> f64 {
         ((PRIOR_BAD + self.bad) / (PRIOR_RUNS + self.runs)).min(1.0)
+    }
+
+    /// The rate per run of calling a run lost that lands after all.
+    pub fn of_haste(&self) -> f64 {
+        ((PRIOR_HASTE + self.bad) / (PRIOR_RUNS + self.runs)).min(1.0)
+    }
+
+    /// The rate per run as it was before these runs.
+    pub fn without(&self, bad: u32, runs: f64) -> f64 {
+        let bad = (self.bad - f64::from(bad)).max(0.0);
+        ((PRIOR_BAD + bad) / (PRIOR_RUNS + (self.runs - runs).max(0.0))).min(1.0)
     }
 }
 
@@ -71,6 +85,13 @@ pub fn is_surprising(k: u32, expected: f64, window: Duration) -> bool {
     k >= 2 && at_least(k, expected) < window.as_secs_f64() / BY_CHANCE_ONCE_IN.as_secs_f64()
 }
 
+/// Whether `k` bad runs among `trials` in a row, each bad by chance at a rate of `per_run`, come by
+/// chance less than once in [`BY_CHANCE_ONCE_IN`], with so many runs a second.
+pub fn is_surprising_run(k: u32, trials: u32, per_run: f64, runs_per_second: f64) -> bool {
+    let stretches = runs_per_second * BY_CHANCE_ONCE_IN.as_secs_f64() / f64::from(trials.max(1));
+    at_least(k, f64::from(trials) * per_run) * stretches < 1.0
+}
+
 /// ln n!, by Stirling's series above a small table's reach.
 pub fn ln_factorial(n: u32) -> f64 {
     if n < 16 {
@@ -102,6 +123,16 @@ mod tests {
         assert!(rate.per_run() > 0.04);
         assert!(!is_surprising(3, 10.0 * rate.per_run(), TEN_MINUTES));
         assert!(is_surprising(6, 10.0 * rate.per_run(), TEN_MINUTES));
+    }
+
+    #[test]
+    fn what_was_called_too_early_before_needs_more_to_be_believed() {
+        let four_a_minute = 4.0 / 60.0;
+        let mut haste = Rate::default();
+        assert!(is_surprising_run(2, 2, haste.of_haste(), four_a_minute));
+        (0..10).for_each(|_| haste.learn(true));
+        assert!(!is_surprising_run(2, 3, haste.of_haste(), four_a_minute));
+        assert!(is_surprising_run(4, 4, haste.of_haste(), four_a_minute));
     }
 
     #[test]

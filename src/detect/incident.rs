@@ -121,6 +121,9 @@ pub struct Incident {
     pub opened_at: Timestamp,
     /// When it was told first. None: not told yet, and not to be shown as an incident.
     pub detected_at: Option<Timestamp>,
+    /// When it was last opened again after it had been over.
+    #[serde(default)]
+    pub reopened_at: Option<Timestamp>,
     /// When it was over.
     pub resolved_at: Option<Timestamp>,
     /// Why it was over, where that needs saying.
@@ -135,6 +138,11 @@ impl Incident {
     /// Still going on.
     pub fn is_open(&self) -> bool {
         self.resolved_at.is_none()
+    }
+
+    /// When this opening of it was concluded: what is told of it belongs to that opening.
+    pub fn opening(&self) -> Timestamp {
+        self.reopened_at.or(self.detected_at).unwrap_or(self.opened_at)
     }
 
     /// `worker=v5`, `engine=hive target=web`, `everything`.

@@ -35,13 +35,14 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// An incident is to be told: the first notification of this opening.
+    /// An incident is to be told: the first notification of this opening. One that was reopened is
+    /// told again at most once in six hours; until then its changes are only shown.
     Opened(IncidentId),
     /// An open incident rose from warning to critical.
     Raised(IncidentId),
     /// Suspects, outcome, routes or onset of an open incident changed.
     Moved(IncidentId),
-    /// It is over.
+    /// It is over, and somebody had been told of this opening.
     Resolved(IncidentId),
     /// A run of this route is wanted at once.
     Confirm(RouteId),

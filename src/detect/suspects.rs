@@ -8,13 +8,21 @@ use super::{chance::ln_factorial, incident::LabelSet};
 use crate::canary::Route;
 
 /// Most labels in a set.
-pub const MOST_LABELS: usize = 2;
+pub const MOST_LABELS: usize = 3;
 
 /// Most red places whose labels are tried: more add no new set that covers them all.
 const SEEDS: usize = 8;
 
-/// How likely a red is outside the fault. Small: reds that no fault explains are rare.
-const STRAY: f64 = 1e-4;
+/// How likely a red is outside the fault, where nothing is known of it. Small: reds that no fault
+/// explains are rare.
+pub const STRAY: f64 = 1e-4;
+
+/// Sets that are weighed in a large field; in a small one all are.
+const MOST_SETS: usize = 600;
+/// Suspects of which each is tried as the first of two faults.
+const FIRSTS: usize = 40;
+/// A field with more places than this is large.
+const LARGE: usize = 500;
 
 /// Half of all faults hit every run; for those one green acquits almost certainly.
 const TOTAL_FAULT: f64 = 0.5;
@@ -23,10 +31,17 @@ const SPARED: f64 = 1e-3;
 
 /// The price of a set by its number of labels, in nats. A fault rarely follows "everything"; each
 /// further label has to pay for itself with evidence.
-const PRICE: [f64; MOST_LABELS + 1] = [3.0, 2.0, 5.0];
+const PRICE: [f64; MOST_LABELS + 1] = [3.0, 2.0, 5.0, 8.0];
 
 /// The price of a second fault at the same time.
 pub const SECOND_FAULT: f64 = 4.0;
+
+/// What several faults must explain better than one does, beside their prices, before they are told
+/// apart: with thousands of pairs to choose from, chance alone finds one that fits a little better.
+const APART: f64 = 8.0;
+
+/// More faults at once than this are not told apart.
+const MOST_FAULTS: usize = 4;
 
 /// What was seen at one place of the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +52,18 @@ pub struct Seen {
     pub green: u32,
 }
 
+impl Seen {
+    fn sum<'s>(all: impl Iterator<Item = &'s Seen>) -> Seen {
+        all.fold(Seen::default(), |sum, s| Seen { red: sum.red + s.red, green: sum.green + s.green })
+    }
+
+    fn less(self, part: Seen) -> Seen {
+        Seen { red: self.red - part.red, green: self.green - part.green }
+    }
+}
+
 /// A set of places, as bits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Places(Vec<u64>);
 
 impl Places {
@@ -56,6 +81,11 @@ impl Places {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
+    /// How many places the two have in common.
+    pub fn overlap(&self, other: &Self) -> u32 {
+        self.0.iter().zip(&other.0).map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
     fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
@@ -63,6 +93,18 @@ impl Places {
     /// Whether a place is in it.
     pub fn has(&self, at: usize) -> bool {
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    /// Each place, in order.
+    pub fn each(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(at * 64 + bit)
+            })
+        })
     }
 
     /// How many places.
@@ -197,8 +239,9 @@ impl Field {
                 (0..self.names.len()).filter_map(|n| self.values[n][at].map(|v| (n, v))).collect();
             for (i, one) in facets.iter().enumerate() {
                 sets.push(vec![*one]);
-                for two in &facets[i + 1..] {
+                for (j, two) in facets.iter().enumerate().skip(i + 1) {
                     sets.push(vec![*one, *two]);
+                    sets.extend(facets[j + 1..].iter().map(|three| vec![*one, *two, *three]));
                 }
             }
         }
@@ -224,17 +267,27 @@ pub struct Suspect {
 }
 
 /// All classes of suspects, best first; among equals the more general.
-pub fn rank(field: &Field, seen: &[Seen]) -> Vec<Suspect> {
-    let total = seen.iter().fold(Seen::default(), |sum, s| Seen { red: sum.red + s.red, green: sum.green + s.green });
+pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+    let total = Seen::sum(seen.iter());
     if total.red == 0 || field.is_empty() {
         return Vec::new();
     }
-    let observed: Vec<usize> = (0..field.n).filter(|at| seen[*at].red + seen[*at].green > 0).collect();
-    let mut classes: Vec<Suspect> = Vec::new();
-    let mut by_places: std::collections::HashMap<Places, usize> = std::collections::HashMap::new();
+    let red: Vec<usize> = (0..field.n).filter(|at| seen[*at].red > 0).collect();
+    let mut sets: Vec<(u32, Vec<(usize, u32)>, Places)> = Vec::new();
     for set in field.candidates(seen) {
         let places =
             set.iter().fold(Places::all(field.n), |covered, (n, v)| covered.and(&field.places[*n][*v as usize]));
+        sets.push((red.iter().filter(|at| places.has(**at)).map(|at| seen[*at].red).sum(), set, places));
+    }
+    if field.n > LARGE && sets.len() > MOST_SETS {
+        // Those that cover most of the red; among equals the order stays, fewest labels first.
+        sets.sort_by_key(|(red, ..)| std::cmp::Reverse(*red));
+        sets.truncate(MOST_SETS);
+        sets.sort_by(|(_, a, _), (_, b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+    }
+    let mut classes: Vec<Suspect> = Vec::new();
+    let mut by_places: std::collections::HashMap<Places, usize> = std::collections::HashMap::new();
+    for (red, set, places) in sets {
         if let Some(at) = by_places.get(&places) {
             let class = &mut classes[*at];
             // A name that only adds labels to a known name says nothing new.
@@ -245,12 +298,8 @@ pub fn rank(field: &Field, seen: &[Seen]) -> Vec<Suspect> {
             }
             continue;
         }
-        let inside = observed
-            .iter()
-            .filter(|at| places.has(**at))
-            .fold(Seen::default(), |sum, at| Seen { red: sum.red + seen[*at].red, green: sum.green + seen[*at].green });
-        let outside = Seen { red: total.red - inside.red, green: total.green - inside.green };
-        let score = explains(inside) + strays(outside) - PRICE[set.len().min(MOST_LABELS)];
+        let inside = Seen { red, green: places.each().map(|at| seen[at].green).sum() };
+        let score = explains(inside) + strays(total.less(inside), stray) - PRICE[set.len().min(MOST_LABELS)];
         by_places.insert(places.clone(), classes.len());
         classes.push(Suspect { labels: field.write(&set), also: Vec::new(), places, score, inside });
     }
@@ -261,6 +310,54 @@ pub fn rank(field: &Field, seen: &[Seen]) -> Vec<Suspect> {
             .then(a.labels.len().cmp(&b.labels.len()))
     });
     classes
+}
+
+/// The suspects that together explain what was seen best: one, or several if several faults at once
+/// explain it better, each further one at [`SECOND_FAULT`]. Most red first.
+pub fn explain(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+    let classes = rank(field, seen, stray);
+    let Some(best) = classes.first() else { return Vec::new() };
+    let total = Seen::sum(seen.iter());
+    if best.inside.green == 0 && best.inside.red == total.red {
+        return vec![best.clone()];
+    }
+    let observed: Vec<usize> = (0..field.n).filter(|at| seen[*at] != Seen::default()).collect();
+    // What a class explains of the places that others leave to it, beside taking them for strays.
+    let gain = |class: &Suspect, taken: &[&Suspect]| {
+        let left = observed.iter().filter(|at| class.places.has(**at) && !taken.iter().any(|t| t.places.has(**at)));
+        let inside = Seen::sum(left.map(|at| &seen[*at]));
+        let price = PRICE[class.labels.len().min(MOST_LABELS)];
+        (explains(inside) - strays(inside, stray) - price, inside)
+    };
+    let (firsts, seconds) = if field.n > LARGE { (6, 100) } else { (FIRSTS, usize::MAX) };
+    let general = classes.iter().enumerate().filter(|(at, class)| *at >= firsts && class.labels.len() == 1);
+    let firsts = classes.iter().take(firsts).chain(general.map(|(_, class)| class).take(firsts));
+    let mut found: (f64, Vec<&Suspect>) = (gain(best, &[]).0 + APART, vec![best]);
+    for first in firsts {
+        let alone = gain(first, &[]).0;
+        for second in classes.iter().take(seconds) {
+            let (more, inside) = gain(second, &[first]);
+            if inside.red > 0 && alone + more - SECOND_FAULT > found.0 + 1e-9 {
+                found = (alone + more - SECOND_FAULT, vec![first, second]);
+            }
+        }
+    }
+    // Further ones as long as each pays for itself.
+    while found.1.len() > 1 && found.1.len() < MOST_FAULTS {
+        let more = classes.iter().take(seconds).map(|class| (class, gain(class, &found.1)));
+        let Some((class, (more, _))) = more.max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else { break };
+        if more <= SECOND_FAULT + APART {
+            break;
+        }
+        found.1.push(class);
+    }
+    let mut told: Vec<Suspect> = Vec::new();
+    for (n, class) in found.1.iter().enumerate() {
+        let inside = gain(class, &found.1[..n]).1;
+        told.push(Suspect { inside, ..(*class).clone() });
+    }
+    told.sort_by_key(|suspect| std::cmp::Reverse(suspect.inside.red));
+    told
 }
 
 /// How well one fault explains what was seen inside: either it hits every run, or some share of
@@ -274,8 +371,8 @@ fn explains(inside: Seen) -> f64 {
     more + ((total - more).exp() + (some - more).exp()).ln()
 }
 
-fn strays(outside: Seen) -> f64 {
-    f64::from(outside.red) * STRAY.ln() + f64::from(outside.green) * (1.0 - STRAY).ln()
+fn strays(outside: Seen, stray: f64) -> f64 {
+    f64::from(outside.red) * stray.ln() + f64::from(outside.green) * (1.0 - stray).ln()
 }
 
 /// Which place to look at next: the one whose answer splits the leading suspects most evenly.
@@ -329,7 +426,7 @@ mod tests {
     }
 
     fn named(cells: [(u32, u32); 6]) -> String {
-        super::super::incident::write_labels(&rank(&field(), &seen(cells))[0].labels)
+        super::super::incident::write_labels(&rank(&field(), &seen(cells), STRAY)[0].labels)
     }
 
     #[test]
@@ -362,16 +459,36 @@ mod tests {
         assert_eq!(named([(5, 10), (4, 11), (6, 9), (5, 10), (0, 15), (0, 15)]), "worker=v5");
     }
 
+    fn explained(cells: [(u32, u32); 6]) -> Vec<String> {
+        let told = explain(&field(), &seen(cells), STRAY);
+        told.iter().map(|suspect| super::super::incident::write_labels(&suspect.labels)).collect()
+    }
+
+    #[test]
+    fn two_faults_of_one_kind_are_told_apart() {
+        assert_eq!(
+            explained([(5, 0), (5, 0), (0, 5), (0, 5), (0, 5), (3, 0)]),
+            ["cluster=presto", "cluster=hadoop2 target=bucket"]
+        );
+    }
+
+    #[test]
+    fn one_fault_is_not_made_two() {
+        assert_eq!(explained([(1, 0), (0, 0), (0, 0), (1, 0), (0, 0), (0, 1)]), ["worker=v5"]);
+        assert_eq!(explained([(5, 10), (4, 11), (6, 9), (5, 10), (0, 15), (0, 15)]), ["worker=v5"]);
+        assert_eq!(explained([(1, 20), (3, 18), (1, 20), (2, 19), (2, 19), (1, 20)]), ["everything"]);
+    }
+
     #[test]
     fn sets_that_cover_the_same_places_are_one_suspect_with_other_names() {
-        let top = rank(&field(), &seen([(0, 2), (0, 2), (0, 2), (0, 2), (2, 0), (2, 0)])).remove(0);
+        let top = rank(&field(), &seen([(0, 2), (0, 2), (0, 2), (0, 2), (2, 0), (2, 0)]), STRAY).remove(0);
         assert_eq!(super::super::incident::write_labels(&top.labels), "cluster=hadoop2");
         assert_eq!(top.also, [vec![("worker".to_owned(), "v6".to_owned())]]);
     }
 
     #[test]
     fn the_next_question_splits_the_suspects() {
-        let after_one_red = rank(&field(), &seen([(1, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)]));
+        let after_one_red = rank(&field(), &seen([(1, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)]), STRAY);
         let next = best_question(&after_one_red, |at| at != 0, 6).expect("a question");
         assert_ne!(next, 0);
     }

@@ -75,8 +75,17 @@ pub struct Trail {
     pub amber: Rate,
     /// How often it cannot be seen.
     pub grey: Rate,
+    /// How often an overdue run, judged lost for the time being, lands after all.
+    #[serde(default)]
+    pub haste: Rate,
     /// Last runs, by due time.
     pub recent: VecDeque<Spot>,
+    /// Green runs that were remembered once and are only counted now.
+    #[serde(default)]
+    pub gone: u32,
+    /// Due time of the first run ever heard of.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Due time of the newest green run.
     pub last_green: Option<Timestamp>,
 }
@@ -90,13 +99,17 @@ impl Trail {
             honest: Rate::default(),
             amber: Rate::default(),
             grey: Rate::default(),
+            haste: Rate::default(),
             recent: VecDeque::new(),
+            gone: 0,
+            since: None,
             last_green: None,
         }
     }
 
     /// Remembers a run, or what has become of it. Answers what was known of it before.
     pub fn remember(&mut self, spot: Spot) -> Option<Spot> {
+        self.since = Some(self.since.map_or(spot.due, |since| since.min(spot.due)));
         if spot.is_green() {
             self.last_green = self.last_green.max(Some(spot.due));
         }
@@ -109,7 +122,8 @@ impl Trail {
         while self.recent.len() > REMEMBERED
             && (self.recent.len() > MOST || self.recent.front().is_some_and(|oldest| newest.since(oldest.due) > YOUNG))
         {
-            self.recent.pop_front();
+            let green = self.recent.pop_front().is_some_and(|spot| spot.is_green());
+            self.gone = self.gone.wrapping_add(u32::from(green));
         }
         None
     }
@@ -130,9 +144,49 @@ impl Trail {
         self.honest.learn(family == Some(Family::Honest));
         self.amber.learn(family == Some(Family::Amber));
         self.grey.learn(family == Some(Family::Grey));
+        self.haste.learn(false);
     }
 
-    /// About how many runs were due in the window that ends at `until`.
+    /// Learns that a red was called too early: its run landed after all.
+    pub fn learn_haste(&mut self, called: Outcome) {
+        match called.family() {
+            Some(Family::Honest) => self.honest.learn(true),
+            Some(Family::Amber) => self.amber.learn(true),
+            Some(Family::Grey) => self.grey.learn(true),
+            Some(Family::Missing | Family::Extra | Family::Values) => self.haste.learn(true),
+            None => {}
+        }
+    }
+
+    /// The base rate of a family without these of its runs, which are what is to be explained.
+    pub fn rate_without(&self, family: Family, bad: u32, runs: f64) -> f64 {
+        match family {
+            Family::Honest => self.honest.without(bad, runs),
+            Family::Amber => self.amber.without(bad, runs),
+            Family::Grey => self.grey.without(bad, runs),
+            Family::Missing | Family::Extra | Family::Values => 0.0,
+        }
+    }
+
+    /// How many greens had been before a time: those that are only counted now, and of those still
+    /// remembered the ones that were hit before it. For a time before everything remembered, what was
+    /// forgotten since is estimated from the pace.
+    pub fn gone_before(&self, family: Family, before: Timestamp) -> u32 {
+        let Some((first, last)) = self.recent.front().zip(self.recent.back()) else { return self.gone };
+        if before >= first.due {
+            return self.gone + self.greens_before(family, before);
+        }
+        let since = self.runs_within(last.due.since(before), last.due) - self.recent.len() as f64;
+        self.gone.saturating_sub(since.max(0.0) as u32)
+    }
+
+    /// Green runs from a time on that were hit before it, as far as remembered one by one.
+    pub fn greens_before(&self, family: Family, before: Timestamp) -> u32 {
+        self.recent.iter().filter(|spot| spot.is_green() && spot.hit_at(family) < before).count() as u32
+    }
+
+    /// About how many runs were due in the window that ends at `until`, had it run all the time as
+    /// it does now.
     pub fn runs_in(&self, window: Duration, until: Timestamp) -> f64 {
         let from = until.minus(window);
         let within = self.recent.iter().filter(|spot| spot.due > from && spot.due <= until).count() as f64;
@@ -145,6 +199,17 @@ impl Trail {
             }
             _ => within,
         }
+    }
+
+    /// About how many runs there were in a long stretch that ends at `until`, at the pace of the
+    /// remembered ones, since the route is watched.
+    pub fn runs_within(&self, stretch: Duration, until: Timestamp) -> f64 {
+        let (Some(since), Some(first), Some(last)) = (self.since, self.recent.front(), self.recent.back()) else {
+            return 0.0;
+        };
+        let (n, took) = (self.recent.len() as f64, last.due.since(first.due).as_secs_f64());
+        let watched = until.since(since).min(stretch).as_secs_f64();
+        if took > 0.0 { (watched * (n - 1.0) / took).max(n.min(1.0)) } else { n }
     }
 
     /// Newest runs first.

@@ -1,7 +1,11 @@
 //! Detection told by verdicts alone: who is named, when, and when nobody is told.
 
 use super::*;
-use crate::canary::{CanaryName, Claim, Evidence, LabelName, Labels, Look, Mode, PlatformName, Rows, Sighting, Why};
+use crate::canary::{
+    CanaryName, Claim, Evidence, LabelName, Labels, Look, Marker, Mode, Outcome, Phase, PlatformName, Rows, Sighting,
+    Why,
+};
+use crate::detect::Severity;
 
 const START: Timestamp = Timestamp::from_secs(1_440_000_000);
 
@@ -143,7 +147,7 @@ fn the_worker_is_named_with_onset_and_deploy_and_resolved_after_greens() {
 }
 
 #[test]
-fn the_first_red_asks_for_its_own_route_again_and_for_one_that_tells_suspects_apart() {
+fn the_first_red_asks_for_its_own_route_again_and_for_some_that_tell_suspects_apart() {
     let mut teller = Teller::new();
     teller.minutes(0..5, green);
     teller.run(0, 300, Outcome::Lost);
@@ -155,9 +159,8 @@ fn the_first_red_asks_for_its_own_route_again_and_for_one_that_tells_suspects_ap
             _ => None,
         })
         .collect();
-    assert_eq!(asked.len(), 2);
     assert_eq!(asked[0], teller.routes[0].id);
-    assert_ne!(asked[1], teller.routes[0].id);
+    assert!((1..=3).contains(&asked[1..].len()) && !asked[1..].contains(&asked[0]));
 }
 
 #[test]

@@ -1,0 +1,439 @@
+//! Cases: which bad runs belong together, and what becomes of them. A case opens, takes runs in,
+//! widens, narrows, splits, merges with another, ends, and opens again.
+
+use std::time::Duration;
+
+use crate::{
+    canary::{Family, Marker, Phase, State, Timestamp},
+    detect::{
+        case::{Bad, Case, GREENS_TO_RESOLVE, would_have_shown},
+        detector::{Detector, resolve},
+        incident::{IncidentId, LabelSet, Severity, write_labels},
+        input::Change,
+        suspects::{Places, SECOND_FAULT, Seen, Suspect},
+        trail::Spot,
+    },
+};
+
+/// Suspects of a large incident are looked for anew at most this often.
+const RANK_EVERY: Duration = Duration::from_secs(1);
+/// Up to so many runs, suspects are looked for at every change.
+const SMALL: usize = 60;
+/// A new fault out of the blue, beside the return of one that is known: what the latter may cost
+/// more before the former is believed.
+const NEW_FAULT: f64 = 8.0;
+/// How long after its end an incident can be opened again.
+const REOPEN: Duration = Duration::from_secs(24 * 3600);
+/// A reopened incident is told again at most this often.
+const TELL_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// Red runs after the recovery of some routes, before an incident narrows to the others.
+const REDS_TO_NARROW: u32 = 3;
+/// As unlikely by chance as this is the recovery of routes that an incident narrows by.
+const RECOVERED_BY_CHANCE: f64 = 1e-4;
+
+impl Detector {
+    /// The case that a bad run plainly belongs to: one whose routes it is on, if it is a side
+    /// effect of the same fault or a late word on a fault that is over.
+    pub(super) fn explaining(&self, bad: &Bad) -> Option<usize> {
+        let during = |case: &Case| {
+            case.incident.resolved_at.is_none_or(|over| bad.spot.due < over)
+                && bad.judged_at >= case.incident.onset.first_bad
+        };
+        let hits = |case: &Case| case.hit.contains_key(&bad.place);
+        let about = |case: &Case| hits(case) || self.covers(&case.incident.suspects, bad.place);
+        let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| during(case) && wanted(case));
+        // Where two cases are about a place, the one that is said to cover it.
+        let own = |case: &Case| case.incident.family == bad.family();
+        newest(&|case| own(case) && case.covers.has(bad.place as usize))
+            .or_else(|| newest(&|case| own(case) && about(case)))
+            .or_else(|| match bad.spot.outcome.state() {
+                State::Amber | State::Grey => newest(&about),
+                // A red of another family may well be another fault: only on a route that is hit
+                // already, and only until its final verdict says what it is.
+                State::Red if bad.spot.provisional => newest(&hits),
+                // A target that nobody can see takes no output either: jobs that end with an error
+                // there are of the same outage, also when it can be read again. Queries that fail by
+                // themselves are not.
+                State::Red if bad.family() == Family::Honest && bad.spot.phase != Some(Phase::Execute) => {
+                    newest(&|case| case.incident.family == Family::Grey && about(case))
+                }
+                State::Red | State::Green => None,
+            })
+    }
+
+    fn covers(&self, labels: &LabelSet, place: u32) -> bool {
+        let route = &self.trails[place as usize].route;
+        labels.iter().all(|(name, value)| route.facet(name) == Some(value))
+    }
+
+    /// Whether one label set explains a case and pending runs better than two do, at the price of
+    /// a further fault. The set must cover the pending runs: a stray joins nothing.
+    fn one_explains(&self, case: &Case, group: &[Marker], price: f64) -> bool {
+        let family = case.incident.family;
+        let since = self.since(group);
+        let in_case = |run: &Marker| case.bad.contains_key(run);
+        let in_group = |run: &Marker| group.contains(run);
+        let score = |seen: &[Seen]| self.best(family, seen).map_or(0.0, |best| best.score);
+        let new = score(&self.seen(family, in_group, since, None, None));
+        let places: Vec<u32> = self.pending.iter().filter(|bad| in_group(&bad.spot.run)).map(|bad| bad.place).collect();
+        // From the beginning, or from when the new reds' routes were green last: a fault may have
+        // spread.
+        [case.effect.0.min(since), self.turned(family, group, since)].into_iter().any(|from| {
+            let both = self.seen(family, |run| in_case(run) || in_group(run), from, None, Some(case));
+            let old = self.seen(family, in_case, from, None, Some(case));
+            let Some(best) = self.best(family, &both) else { return false };
+            old.iter().any(|seen| seen.red > 0)
+                && places.iter().all(|place| best.places.has(*place as usize))
+                && old.iter().enumerate().any(|(at, seen)| seen.red > 0 && best.places.has(at))
+                && best.score >= score(&old) + new - price
+        })
+    }
+
+    fn take_pending(&mut self, group: &[Marker]) -> Vec<Bad> {
+        let (taken, rest) = std::mem::take(&mut self.pending).into_iter().partition(|b| group.contains(&b.spot.run));
+        self.pending = rest;
+        taken
+    }
+
+    /// Joins the group to an open case of its family if one label set explains both better than
+    /// two do.
+    pub(super) fn join(&mut self, family: Family, group: &[Marker]) -> bool {
+        let open = |case: &Case| case.incident.is_open() && case.incident.family == family;
+        let joined = self.cases.iter().position(|case| open(case) && self.one_explains(case, group, SECOND_FAULT));
+        let Some(at) = joined else { return false };
+        for bad in self.take_pending(group) {
+            self.cases[at].take(bad, &self.trails);
+        }
+        true
+    }
+
+    /// Opens a case on the runs of the group that its first suspect covers, or opens the case again
+    /// that they belong to; the rest waits on.
+    pub(super) fn open(&mut self, family: Family, group: &[Marker], now: Timestamp, changes: &mut Vec<Change>) {
+        let seen = self.seen(family, |run| group.contains(run), self.since(group), None, None);
+        let Some(suspect) = self.faults(family, &seen).into_iter().next() else { return };
+        let covered: Vec<Marker> = (self.pending.iter())
+            .filter(|bad| group.contains(&bad.spot.run) && suspect.places.has(bad.place as usize))
+            .map(|bad| bad.spot.run)
+            .collect();
+        self.waits.remove(&family);
+        let known = self.cases.iter().rposition(|case| {
+            case.incident.family == family
+                && case.incident.detected_at.is_some()
+                && case.incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN || family.is_silent())
+                && self.one_explains(case, &covered, NEW_FAULT)
+        });
+        let mut bad = self.take_pending(&covered);
+        bad.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
+        match known {
+            Some(at) if self.cases[at].incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN) => {
+                self.reopen(at, bad, now, changes);
+            }
+            Some(at) => {
+                // Silent losses that come days apart are one fault all the same.
+                let before = self.cases.remove(at);
+                let text = format!("the same as {} of {}", before.incident.id, before.incident.onset.first_bad);
+                bad.extend(before.bad.into_values());
+                bad.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
+                self.begin(bad, Some(before.base), Some(text), now, changes);
+            }
+            None => self.begin(bad, None, None, now, changes),
+        }
+    }
+
+    /// Opens a case on runs that came one by one.
+    pub(super) fn open_pooled(
+        &mut self,
+        family: Family,
+        suspect: &Suspect,
+        stretch: Duration,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) {
+        let newest = self.strays.back().map_or(now, |bad| bad.spot.due);
+        let (mut bad, rest): (Vec<Bad>, Vec<Bad>) = std::mem::take(&mut self.strays).into_iter().partition(|bad| {
+            bad.family() == family && suspect.places.has(bad.place as usize) && newest.since(bad.spot.due) <= stretch
+        });
+        self.strays = rest.into();
+        bad.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
+        let known = self.cases.iter().rposition(|case| {
+            case.incident.family == family
+                && case.incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN)
+                && case.covers.overlap(&suspect.places) * 2 >= suspect.places.count()
+        });
+        if let Some(at) = known {
+            return self.reopen(at, bad, now, changes);
+        }
+        let text = format!("{} bad runs in {} h, one by one", bad.len(), stretch.as_secs() / 3600);
+        self.begin(bad, None, Some(text), now, changes);
+    }
+
+    /// `base`: how many greens had been forgotten when these runs began to be bad, if that is known.
+    fn begin(
+        &mut self,
+        bad: Vec<Bad>,
+        base: Option<Vec<u32>>,
+        because: Option<String>,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(first) = bad.first() else { return };
+        let mut case = Case::of(first, &self.trails);
+        // The run that began another incident may have turned out to be this one's.
+        let is_free = |id: &IncidentId| self.cases.iter().all(|case| case.incident.id != *id);
+        let ids = bad.iter().map(|bad| IncidentId::of(bad.spot.run));
+        case.incident.id = ids.into_iter().find(is_free).unwrap_or_else(|| IncidentId::of(first.spot.run));
+        for bad in bad.into_iter().skip(1) {
+            case.take(bad, &self.trails);
+        }
+        if let Some(base) = base {
+            case.base = base;
+        }
+        self.cases.push(case);
+        let at = self.cases.len() - 1;
+        self.absorb(at);
+        self.rank(at, now, None);
+        let case = &mut self.cases[at];
+        case.weigh(now);
+        case.incident.detected_at = Some(now);
+        let text = format!(
+            "{} on {}: {} bad {}, the first due {}{}{}",
+            case.incident.outcome,
+            case.incident.suspects_text(),
+            case.bad.len(),
+            if case.bad.len() == 1 { "run" } else { "runs" },
+            case.incident.onset.first_bad,
+            if because.is_some() { "; " } else { "" },
+            because.unwrap_or_default(),
+        );
+        case.tell(now, text);
+        case.told = Some(case.incident.severity);
+        changes.push(Change::Opened(case.incident.id.clone()));
+    }
+
+    /// Opens a case again: the same fault has come back.
+    pub(super) fn reopen(&mut self, at: usize, bad: Vec<Bad>, now: Timestamp, changes: &mut Vec<Change>) {
+        let because = bad.last().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
+        let case = &mut self.cases[at];
+        let before = case.incident.severity;
+        case.incident.resolved_at = None;
+        case.incident.resolved_because = None;
+        case.incident.reopened_at = Some(now);
+        if let Some(first) = bad.first() {
+            case.longest_pause = case.longest_pause.max(first.spot.due.since(case.last_bad));
+        }
+        for bad in bad {
+            case.take(bad, &self.trails);
+        }
+        self.absorb(at);
+        self.rank(at, now, None);
+        let case = &mut self.cases[at];
+        case.weigh(now);
+        let text =
+            format!("open again: {} on {}, because of {because}", case.incident.outcome, case.incident.suspects_text());
+        case.tell(now, text);
+        let lately = case.told_again_at.is_some_and(|told| now.since(told) < TELL_AGAIN);
+        if lately && case.incident.severity <= before {
+            case.told = None;
+            changes.push(Change::Moved(case.incident.id.clone()));
+        } else {
+            tell_again(case, now, changes);
+        }
+    }
+
+    /// Pending side effects on the routes of a new case are its own.
+    pub(super) fn absorb(&mut self, at: usize) {
+        let mut kept = Vec::new();
+        for bad in std::mem::take(&mut self.pending) {
+            if self.explaining(&bad) == Some(at) {
+                self.cases[at].take(bad, &self.trails);
+            } else {
+                kept.push(bad);
+            }
+        }
+        self.pending = kept;
+    }
+
+    /// Looks for the suspects of a case anew. Answers further faults that its runs turn out to show.
+    pub(super) fn rank(&mut self, at: usize, now: Timestamp, until: Option<Timestamp>) -> Vec<Suspect> {
+        let case = &self.cases[at];
+        let family = case.incident.family;
+        let in_case = |run: &Marker| case.bad.contains_key(run);
+        let from = self.since_others_recovered(case).unwrap_or(case.effect.0);
+        let mut seen = self.seen(family, in_case, from, until, Some(case));
+        if !case.blind_to.is_empty() {
+            for (place, trail) in self.trails.iter().enumerate() {
+                if case.blind_to.contains(&trail.route.target) {
+                    seen[place].red += 1;
+                } else if self
+                    .eyes
+                    .get(&trail.route.target)
+                    .is_some_and(|eye| eye.failing.is_none() && eye.passed_at.is_some())
+                {
+                    seen[place].green += 1;
+                }
+            }
+        }
+        let one = self.best(family, &seen);
+        let mut faults = self.faults(family, &seen);
+        let Some(one) = one else {
+            let case = &mut self.cases[at];
+            (case.stale, case.ranked_at) = (false, now);
+            return Vec::new();
+        };
+        if !case.blind_to.is_empty() || faults.len() < 2 || !faults.iter().all(|fault| self.goes_on(case, fault)) {
+            faults = vec![one];
+        }
+        // The fault that the case has been about so far stays its own.
+        let own = (faults.iter().enumerate())
+            .max_by_key(|(n, fault)| (fault.places.overlap(&case.covers), fault.inside.red, std::cmp::Reverse(*n)))
+            .map_or(0, |(n, _)| n);
+        let own = faults.remove(own);
+        let case = &mut self.cases[at];
+        (case.stale, case.ranked_at) = (false, now);
+        let green = |places: &Places| {
+            let inside = places.each().map(|at| seen[at]);
+            let (red, green) = inside.fold((0, 0), |sum, seen| (sum.0 + seen.red, sum.1 + seen.green));
+            red == 0 && green > 0
+        };
+        case.blame(&own, &self.field, green, &self.deploys);
+        faults
+    }
+
+    /// Whether a fault among a case's runs has not ended meanwhile: then the case narrows, and is not
+    /// two.
+    fn goes_on(&self, case: &Case, fault: &Suspect) -> bool {
+        let own = case.bad.values().filter(|bad| fault.places.has(bad.place as usize));
+        let Some(last) = own.map(Bad::hit_at).max() else { return false };
+        let after =
+            |spot: &&Spot| spot.is_green() && spot.hit_at(case.incident.family) > last && spot.effect < case.last_hit;
+        let clean: usize = fault.places.each().map(|at| self.trails[at].newest().filter(after).count()).sum();
+        !would_have_shown(fault.inside, clean as u32)
+    }
+
+    /// From when on only some of a case's routes have been bad, while the others have landed so often
+    /// that it is no chance: the fault has become narrower.
+    fn since_others_recovered(&self, case: &Case) -> Option<Timestamp> {
+        let recovered = |place: u32, last_bad: Timestamp| {
+            let after = self.trails[place as usize].newest().take_while(|spot| spot.due > last_bad);
+            after.filter(|spot| spot.is_green() && spot.effect < case.last_hit).count()
+        };
+        let (well, ill): (Vec<_>, Vec<_>) = (case.hit.iter())
+            .map(|(place, hit)| (*place, hit.last_hit, recovered(*place, hit.last_bad)))
+            .partition(|(_, _, greens)| *greens >= GREENS_TO_RESOLVE);
+        let from = well.iter().map(|(_, last_hit, _)| *last_hit).max()?.plus(Duration::from_micros(1));
+        let family = case.incident.family;
+        let seen =
+            self.seen(family, |run| case.bad.get(run).is_some_and(|bad| bad.hit_at() >= from), from, None, Some(case));
+        let inside = ill.iter().map(|(place, ..)| seen[*place as usize]);
+        let (red, green) = inside.fold((0, 0), |sum, seen| (sum.0 + seen.red, sum.1 + seen.green));
+        // Routes that have been bad lately are the worse half by choice: the case's own rate is fairer.
+        let share = (f64::from(red) / f64::from((red + green).max(1))).min(case.rate());
+        let greens: usize = well.iter().map(|(_, _, greens)| greens).sum();
+        (red >= REDS_TO_NARROW && (1.0 - share).powf(greens as f64) < RECOVERED_BY_CHANCE).then_some(from)
+    }
+
+    /// An open case: what has changed, and is it over?
+    pub(super) fn follow(&mut self, at: usize, now: Timestamp, changes: &mut Vec<Change>) {
+        let case = &self.cases[at];
+        let was = (case.incident.outcome, case.incident.suspects.clone(), case.incident.routes.len());
+        if case.stale && (case.bad.len() <= SMALL || now.since(case.ranked_at) >= RANK_EVERY) {
+            let until = Some(case.until());
+            for fault in self.rank(at, now, until) {
+                self.split(at, &fault, now, changes);
+            }
+        }
+        let case = &mut self.cases[at];
+        case.weigh(now);
+        if case.told == Some(Severity::Warning) && case.incident.severity == Severity::Critical {
+            case.tell(now, "raised to critical".to_owned());
+            case.told = Some(Severity::Critical);
+            changes.push(Change::Raised(case.incident.id.clone()));
+        } else if case.told.is_none() && case.told_again_at.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
+            tell_again(case, now, changes);
+        } else if (case.incident.outcome, &case.incident.suspects, case.incident.routes.len()) != (was.0, &was.1, was.2)
+        {
+            if (case.incident.outcome, &case.incident.suspects) != (was.0, &was.1) {
+                let last = case.bad.values().next_back().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
+                let text = format!(
+                    "now {} on {} (was {} on {}), because of {} runs up to {last}",
+                    case.incident.outcome,
+                    case.incident.suspects_text(),
+                    was.0,
+                    write_labels(&was.1),
+                    case.bad.len(),
+                );
+                case.tell(now, text);
+            }
+            changes.push(Change::Moved(case.incident.id.clone()));
+        }
+        if let Some(because) = self.cases[at].is_over(&self.trails, now) {
+            resolve(&mut self.cases[at], now, because, changes);
+        }
+    }
+
+    /// The runs of a further fault leave a case: they are pending again, and open their own.
+    fn split(&mut self, at: usize, fault: &Suspect, now: Timestamp, changes: &mut Vec<Change>) {
+        let case = &mut self.cases[at];
+        let leaves = |bad: &Bad| fault.places.has(bad.place as usize) && !case.covers.has(bad.place as usize);
+        let leaving: Vec<Bad> = case.bad.values().filter(|bad| leaves(bad)).cloned().collect();
+        if leaving.len() < 2 || leaving.len() == case.bad.len() {
+            return;
+        }
+        let text = format!("{} runs on {} are another fault's", leaving.len(), write_labels(&fault.labels));
+        case.tell(now, text);
+        case.lose(&leaving, &self.trails);
+        let (because, base) = (format!("told apart from {}", case.incident.id), case.base.clone());
+        self.begin(leaving, Some(base), Some(because), now, changes);
+    }
+
+    /// Open cases of one family that one label set explains better than two do, even if the second
+    /// were free, become one: the older. What was told as two is not lightly made one.
+    pub(super) fn merge(&mut self, now: Timestamp, changes: &mut Vec<Change>) {
+        let open = |case: &Case| case.incident.is_open() && case.blind_to.is_empty() && !case.bad.is_empty();
+        for younger in (1..self.cases.len()).rev() {
+            if !open(&self.cases[younger]) || self.cases[younger].ranked_at != now {
+                continue;
+            }
+            let into = (0..younger).find(|older| {
+                let (a, b) = (&self.cases[*older], &self.cases[younger]);
+                open(a) && a.incident.family == b.incident.family && self.are_one(a, b)
+            });
+            let Some(into) = into else { continue };
+            let leaving: Vec<Bad> = self.cases[younger].bad.values().cloned().collect();
+            let because = format!("the same fault as {}", self.cases[into].incident.id);
+            let text = format!("{} is the same fault", self.cases[younger].incident.id);
+            self.cases[into].tell(now, text);
+            for bad in leaving {
+                self.cases[into].take(bad, &self.trails);
+            }
+            self.cases[younger].bad.clear();
+            resolve(&mut self.cases[younger], now, because, changes);
+        }
+    }
+
+    fn are_one(&self, a: &Case, b: &Case) -> bool {
+        let family = a.incident.family;
+        let from = a.effect.0.min(b.effect.0);
+        let until = Some(a.until().max(b.until()));
+        let (in_a, in_b) = (|run: &Marker| a.bad.contains_key(run), |run: &Marker| b.bad.contains_key(run));
+        let older = if a.effect.0 <= b.effect.0 { a } else { b };
+        let mut both = self.seen(family, |run| in_a(run) || in_b(run), from, until, Some(older));
+        let other = if a.effect.0 <= b.effect.0 { b } else { a };
+        for bad in other.bad.values() {
+            both[bad.place as usize].red += 1;
+        }
+        let Some(one) = self.best(family, &both) else { return false };
+        let all = a.bad.values().chain(b.bad.values()).all(|bad| one.places.has(bad.place as usize));
+        let (old, new) = (self.seen(family, in_a, from, until, Some(a)), self.seen(family, in_b, from, until, Some(b)));
+        let score = |seen: &[Seen]| self.best(family, seen).map_or(0.0, |best| best.score);
+        all && one.score >= score(&old) + score(&new)
+    }
+}
+
+/// Tells an opening of a case that had been told of before.
+pub(super) fn tell_again(case: &mut Case, now: Timestamp, changes: &mut Vec<Change>) {
+    case.told = Some(case.incident.severity);
+    case.told_again_at = Some(now);
+    changes.push(Change::Opened(case.incident.id.clone()));
+}
