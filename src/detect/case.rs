@@ -13,7 +13,7 @@ use super::{
     suspects::{Field, Places, Seen, Suspect},
     trail::{Spot, Trail},
 };
-use crate::canary::{Family, Marker, Outcome, State, TargetName, Timestamp};
+use crate::canary::{Family, Marker, Outcome, Phase, State, TargetName, Timestamp};
 
 /// Runs kept one by one; in a longer outage the oldest final ones are only counted.
 const KEPT: usize = 2_000;
@@ -79,6 +79,12 @@ pub struct Case {
     /// Places hit.
     #[serde(with = "pairs")]
     pub hit: BTreeMap<u32, Hit>,
+    /// Families that it has been called by: paged as `lost`, it may come out as `late`, and a run that is
+    /// lost again is still of this case.
+    pub families: BTreeSet<Family>,
+    /// Cases that it was told apart from: it does not become one with them again.
+    #[serde(default)]
+    pub apart_from: BTreeSet<IncidentId>,
     /// What the suspects covered when they were last looked for.
     pub covers: Places,
     /// Red and green that was seen there between the first and the last bad run.
@@ -120,6 +126,8 @@ pub struct Hit {
     pub last_bad: Timestamp,
     /// When its newest bad run was hit.
     pub last_hit: Timestamp,
+    /// Bad runs there.
+    pub runs: u32,
 }
 
 /// Maps with keys that JSON cannot have, as lists of pairs.
@@ -189,6 +197,8 @@ impl Case {
             bad: BTreeMap::new(),
             counted: BTreeMap::new(),
             hit: BTreeMap::new(),
+            families: BTreeSet::from([family]),
+            apart_from: BTreeSet::new(),
             covers: Places::default(),
             inside: Seen::default(),
             base: Vec::new(),
@@ -214,7 +224,9 @@ impl Case {
             last_good: trail.green_before(due),
             last_bad: due,
             last_hit: bad.hit_at(),
+            runs: 0,
         });
+        hit.runs += 1;
         hit.last_bad = hit.last_bad.max(due);
         hit.last_hit = hit.last_hit.max(bad.hit_at());
         if !self.incident.routes.contains(&trail.route.id) {
@@ -301,9 +313,27 @@ impl Case {
         self.bad.is_empty() && self.counted.is_empty() && self.blind_to.is_empty()
     }
 
+    /// Most of its runs went unheard by the platform, rather than unseen at the target.
+    pub fn is_unheard(&self) -> bool {
+        let unheard = self.bad.values().filter(|bad| bad.spot.phase.is_some_and(|phase| phase != Phase::Land)).count();
+        unheard * 2 > self.bad.len()
+    }
+
+    /// A run of it has come to this outcome.
+    pub fn has_been(&self, outcome: Outcome) -> bool {
+        self.bad.values().any(|bad| bad.spot.outcome == outcome)
+    }
+
+    /// It is, or was once called, of this family.
+    pub fn is_of(&self, family: Family) -> bool {
+        self.families.contains(&family)
+    }
+
     /// A red of another family that is not final: it may still become what this case is about.
     pub fn is_on_loan(&self, spot: &Spot) -> bool {
-        spot.provisional && spot.outcome.state() == State::Red && spot.outcome.family() != Some(self.incident.family)
+        spot.provisional
+            && spot.outcome.state() == State::Red
+            && spot.outcome.family().is_some_and(|family| !self.is_of(family))
     }
 
     /// Counts outcomes anew: outcome, family and severity are those of most of its runs.
@@ -322,6 +352,7 @@ impl Case {
         if let Some((outcome, _)) = votes.iter().max_by_key(|(outcome, votes)| weight(outcome, **votes)) {
             self.incident.outcome = *outcome;
             self.incident.family = outcome.family().unwrap_or(self.incident.family);
+            self.families.insert(self.incident.family);
         }
         self.incident.provisional = self.counted.is_empty() && self.bad.values().all(|bad| bad.spot.provisional);
         let runs: u32 = votes.values().sum();

@@ -275,7 +275,10 @@ impl Detector {
         {
             case.lose(std::slice::from_ref(&bad), &self.trails);
             bad.spot = spot.clone();
-            self.pending.push(bad);
+            match self.explaining(&bad) {
+                Some(at) => self.cases[at].take(bad, &self.trails),
+                None => self.pending.push(bad),
+            }
         }
     }
 

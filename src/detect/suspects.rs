@@ -15,7 +15,7 @@ const SEEDS: usize = 8;
 
 /// How likely a red is outside the fault, where nothing is known of it. Small: reds that no fault
 /// explains are rare.
-pub const STRAY: f64 = 1e-4;
+pub const STRAY: f64 = 1e-5;
 
 /// Sets that are weighed in a large field; in a small one all are.
 const MOST_SETS: usize = 600;

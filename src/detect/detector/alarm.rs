@@ -9,7 +9,7 @@ use crate::{
         case::Bad,
         chance,
         detector::{Detector, TOGETHER},
-        suspects::{self, STRAY, Seen, Suspect},
+        suspects::{self, Seen, Suspect},
     },
 };
 
@@ -96,7 +96,7 @@ impl Detector {
             let rate = |at: usize| self.trails[at].rate_without(family, seen[at].red, runs[at]);
             let all: f64 = runs.iter().sum();
             let base = (0..runs.len()).map(|at| rate(at) * runs[at]).sum::<f64>() / all.max(1.0);
-            let ranked = suspects::rank(&self.field, &seen, base.clamp(STRAY, 0.2));
+            let ranked = suspects::rank(&self.field, &seen, base.clamp(1e-4, 0.2));
             let tried = ranked.len();
             let Some(suspect) = ranked.into_iter().next() else { continue };
             let expected: f64 = suspect.places.each().map(|at| runs[at] * rate(at)).sum();

@@ -42,21 +42,23 @@ impl Detector {
         let hits = |case: &Case| case.hit.contains_key(&bad.place);
         let about = |case: &Case| hits(case) || self.covers(&case.incident.suspects, bad.place);
         let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| during(case) && wanted(case));
-        // Where two cases are about a place, the one that is said to cover it.
-        let own = |case: &Case| case.incident.family == bad.family();
-        newest(&|case| own(case) && case.covers.has(bad.place as usize))
-            .or_else(|| newest(&|case| own(case) && about(case)))
+        // Where two cases of the family are about a place, the one that was hit there more often.
+        let own = (self.cases.iter().enumerate())
+            .filter(|(_, case)| during(case) && case.is_of(bad.family()) && about(case))
+            .max_by_key(|(at, case)| (case.incident.is_open(), case.hit.get(&bad.place).map(|hit| hit.runs), *at));
+        own.map(|(at, _)| at)
             .or_else(|| match bad.spot.outcome.state() {
                 State::Amber | State::Grey => newest(&about),
                 // A red of another family may well be another fault: only on a route that is hit
                 // already, and only until its final verdict says what it is.
                 State::Red if bad.spot.provisional => newest(&hits),
                 // A target that nobody can see takes no output either: jobs that end with an error
-                // there are of the same outage, also when it can be read again. Queries that fail by
-                // themselves are not.
-                State::Red if bad.family() == Family::Honest && bad.spot.phase != Some(Phase::Execute) => {
-                    newest(&|case| case.incident.family == Family::Grey && about(case))
-                }
+                // there are of the same outage, also when it can be read again. So are all failures on
+                // a platform that does not answer. Queries that fail by themselves are not.
+                State::Red if bad.family() == Family::Honest => newest(&|case| {
+                    let at_target = bad.spot.phase != Some(Phase::Execute);
+                    case.incident.family == Family::Grey && about(case) && (at_target || case.is_unheard())
+                }),
                 State::Red | State::Green => None,
             })
     }
@@ -76,17 +78,38 @@ impl Detector {
         let score = |seen: &[Seen]| self.best(family, seen).map_or(0.0, |best| best.score);
         let new = score(&self.seen(family, in_group, since, None, None));
         let places: Vec<u32> = self.pending.iter().filter(|bad| in_group(&bad.spot.run)).map(|bad| bad.place).collect();
-        // From the beginning, or from when the new reds' routes were green last: a fault may have
-        // spread.
-        [case.effect.0.min(since), self.turned(family, group, since)].into_iter().any(|from| {
-            let both = self.seen(family, |run| in_case(run) || in_group(run), from, None, Some(case));
-            let old = self.seen(family, in_case, from, None, Some(case));
-            let Some(best) = self.best(family, &both) else { return false };
+        let explains = |both: &[Seen], old: &[Seen], price: f64| {
+            let Some(best) = self.best(family, both) else { return false };
             old.iter().any(|seen| seen.red > 0)
                 && places.iter().all(|place| best.places.has(*place as usize))
                 && old.iter().enumerate().any(|(at, seen)| seen.red > 0 && best.places.has(at))
-                && best.score >= score(&old) + new - price
-        })
+                && best.score >= score(old) + new - price
+        };
+        let all = |from: Timestamp| {
+            (
+                self.seen(family, |run| in_case(run) || in_group(run), from, None, Some(case)),
+                self.seen(family, in_case, from, None, Some(case)),
+            )
+        };
+        // What goes wrong in another way is another fault sooner than the same.
+        let alike = self.pending.iter().any(|bad| in_group(&bad.spot.run) && case.has_been(bad.spot.outcome));
+        let (both, old) = all(case.effect.0.min(since));
+        if explains(&both, &old, if alike { price } else { 0.0 }) {
+            return true;
+        }
+        if !alike {
+            return false;
+        }
+        // A fault may have spread: then greens from before the new reds acquit nobody, while the case's
+        // routes are as red as they were when they were seen last. So short a memory forgives much:
+        // there, one must explain more than two even if the second were free.
+        let turned = self.turned(family, group, since);
+        let (mut both, mut old) = all(since);
+        for bad in case.bad.values().filter(|bad| bad.hit_at() >= turned && bad.hit_at() < since) {
+            both[bad.place as usize].red += 1;
+            old[bad.place as usize].red += 1;
+        }
+        explains(&both, &old, 0.0)
     }
 
     fn take_pending(&mut self, group: &[Marker]) -> Vec<Bad> {
@@ -98,8 +121,10 @@ impl Detector {
     /// Joins the group to an open case of its family if one label set explains both better than
     /// two do.
     pub(super) fn join(&mut self, family: Family, group: &[Marker]) -> bool {
-        let open = |case: &Case| case.incident.is_open() && case.incident.family == family;
-        let joined = self.cases.iter().position(|case| open(case) && self.one_explains(case, group, SECOND_FAULT));
+        let open = |case: &Case| case.incident.is_open() && case.is_of(family);
+        // Of two rare faults at once the second is hard to believe.
+        let price = |case: &Case| if case.is_intermittent() { NEW_FAULT } else { SECOND_FAULT };
+        let joined = self.cases.iter().position(|case| open(case) && self.one_explains(case, group, price(case)));
         let Some(at) = joined else { return false };
         for bad in self.take_pending(group) {
             self.cases[at].take(bad, &self.trails);
@@ -118,7 +143,7 @@ impl Detector {
             .collect();
         self.waits.remove(&family);
         let known = self.cases.iter().rposition(|case| {
-            case.incident.family == family
+            case.is_of(family)
                 && case.incident.detected_at.is_some()
                 && case.incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN || family.is_silent())
                 && self.one_explains(case, &covered, NEW_FAULT)
@@ -133,9 +158,9 @@ impl Detector {
                 // Silent losses that come days apart are one fault all the same.
                 let before = self.cases.remove(at);
                 let text = format!("the same as {} of {}", before.incident.id, before.incident.onset.first_bad);
-                bad.extend(before.bad.into_values());
+                bad.extend(before.bad.values().cloned());
                 bad.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
-                self.begin(bad, Some(before.base), Some(text), now, changes);
+                self.begin(bad, Some(before), Some(text), now, changes);
             }
             None => self.begin(bad, None, None, now, changes),
         }
@@ -157,7 +182,7 @@ impl Detector {
         self.strays = rest.into();
         bad.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
         let known = self.cases.iter().rposition(|case| {
-            case.incident.family == family
+            case.is_of(family)
                 && case.incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN)
                 && case.covers.overlap(&suspect.places) * 2 >= suspect.places.count()
         });
@@ -168,11 +193,11 @@ impl Detector {
         self.begin(bad, None, Some(text), now, changes);
     }
 
-    /// `base`: how many greens had been forgotten when these runs began to be bad, if that is known.
+    /// `parent`: the case that these runs were of so far, if they were.
     fn begin(
         &mut self,
         bad: Vec<Bad>,
-        base: Option<Vec<u32>>,
+        parent: Option<Case>,
         because: Option<String>,
         now: Timestamp,
         changes: &mut Vec<Change>,
@@ -186,8 +211,10 @@ impl Detector {
         for bad in bad.into_iter().skip(1) {
             case.take(bad, &self.trails);
         }
-        if let Some(base) = base {
-            case.base = base;
+        if let Some(parent) = parent {
+            case.apart_from = parent.apart_from.clone();
+            case.apart_from.insert(parent.incident.id.clone());
+            case.base = parent.base;
         }
         self.cases.push(case);
         let at = self.cases.len() - 1;
@@ -281,7 +308,11 @@ impl Detector {
             (case.stale, case.ranked_at) = (false, now);
             return Vec::new();
         };
-        if !case.blind_to.is_empty() || faults.len() < 2 || !faults.iter().all(|fault| self.goes_on(case, fault)) {
+        if faults.len() > 1
+            && let Some(wider) = self.spread(case, &faults, until)
+        {
+            faults = vec![wider];
+        } else if !case.blind_to.is_empty() || faults.len() < 2 || !faults.iter().all(|fault| self.goes_on(case, fault)) {
             faults = vec![one];
         }
         // The fault that the case has been about so far stays its own.
@@ -298,6 +329,25 @@ impl Detector {
         };
         case.blame(&own, &self.field, green, &self.deploys);
         faults
+    }
+
+    /// What two faults are if they are one that has spread: since the later began, one set covers all
+    /// that is red.
+    fn spread(&self, case: &Case, faults: &[Suspect], until: Option<Timestamp>) -> Option<Suspect> {
+        let begins = |n: usize| {
+            let own = case.bad.values().filter(|bad| {
+                let at = bad.place as usize;
+                faults[n].places.has(at) && !faults.iter().enumerate().any(|(m, other)| m != n && other.places.has(at))
+            });
+            own.map(Bad::hit_at).min()
+        };
+        let from = (0..faults.len()).filter_map(begins).max()?;
+        let family = case.incident.family;
+        let seen = self.seen(family, |run| case.bad.contains_key(run), from, until, Some(case));
+        let [one] = &self.faults(family, &seen)[..] else { return None };
+        let all = seen.iter().enumerate().all(|(at, seen)| seen.red == 0 || one.places.has(at));
+        let wider = faults.iter().all(|fault| one.places.overlap(&fault.places) == fault.places.count());
+        (all && wider).then(|| one.clone())
     }
 
     /// Whether a fault among a case's runs has not ended meanwhile: then the case narrows, and is not
@@ -383,8 +433,21 @@ impl Detector {
         let text = format!("{} runs on {} are another fault's", leaving.len(), write_labels(&fault.labels));
         case.tell(now, text);
         case.lose(&leaving, &self.trails);
-        let (because, base) = (format!("told apart from {}", case.incident.id), case.base.clone());
-        self.begin(leaving, Some(base), Some(because), now, changes);
+        let (id, family) = (case.incident.id.clone(), case.incident.family);
+        let known = self.cases.iter().position(|case| {
+            case.incident.is_open()
+                && case.incident.id != id
+                && case.is_of(family)
+                && leaving.iter().all(|bad| case.covers.has(bad.place as usize))
+        });
+        if let Some(known) = known {
+            for bad in leaving {
+                self.cases[known].take(bad, &self.trails);
+            }
+            return;
+        }
+        let because = format!("told apart from {id}");
+        self.begin(leaving, Some(self.cases[at].clone()), Some(because), now, changes);
     }
 
     /// Open cases of one family that one label set explains better than two do, even if the second
@@ -397,7 +460,8 @@ impl Detector {
             }
             let into = (0..younger).find(|older| {
                 let (a, b) = (&self.cases[*older], &self.cases[younger]);
-                open(a) && a.incident.family == b.incident.family && self.are_one(a, b)
+                let alike = a.bad.values().any(|bad| b.has_been(bad.spot.outcome));
+                open(a) && alike && !b.apart_from.contains(&a.incident.id) && self.are_one(a, b)
             });
             let Some(into) = into else { continue };
             let leaving: Vec<Bad> = self.cases[younger].bad.values().cloned().collect();
@@ -414,20 +478,25 @@ impl Detector {
 
     fn are_one(&self, a: &Case, b: &Case) -> bool {
         let family = a.incident.family;
-        let from = a.effect.0.min(b.effect.0);
+        let (older, younger) = if a.effect.0 <= b.effect.0 { (a, b) } else { (b, a) };
         let until = Some(a.until().max(b.until()));
-        let (in_a, in_b) = (|run: &Marker| a.bad.contains_key(run), |run: &Marker| b.bad.contains_key(run));
-        let older = if a.effect.0 <= b.effect.0 { a } else { b };
-        let mut both = self.seen(family, |run| in_a(run) || in_b(run), from, until, Some(older));
-        let other = if a.effect.0 <= b.effect.0 { b } else { a };
-        for bad in other.bad.values() {
-            both[bad.place as usize].red += 1;
-        }
-        let Some(one) = self.best(family, &both) else { return false };
-        let all = a.bad.values().chain(b.bad.values()).all(|bad| one.places.has(bad.place as usize));
-        let (old, new) = (self.seen(family, in_a, from, until, Some(a)), self.seen(family, in_b, from, until, Some(b)));
+        let in_case = |case: &Case, run: &Marker| case.bad.contains_key(run);
         let score = |seen: &[Seen]| self.best(family, seen).map_or(0.0, |best| best.score);
-        all && one.score >= score(&old) + score(&new)
+        // From the beginning, or from when the younger began: the older may have spread.
+        [older.effect.0, younger.effect.0].into_iter().any(|from| {
+            let in_both = |run: &Marker| in_case(a, run) || in_case(b, run);
+            let mut both = self.seen(family, in_both, from, until, Some(older));
+            for bad in younger.bad.values().filter(|bad| bad.hit_at() >= from) {
+                both[bad.place as usize].red += 1;
+            }
+            let Some(one) = self.best(family, &both) else { return false };
+            let old = self.seen(family, |run| in_case(older, run), from, until, Some(older));
+            let new = self.seen(family, |run| in_case(younger, run), from, until, Some(younger));
+            let mut places = a.bad.values().chain(b.bad.values()).map(|bad| bad.place as usize);
+            places.all(|place| one.places.has(place))
+                && old.iter().any(|seen| seen.red > 0)
+                && one.score >= score(&old) + score(&new)
+        })
     }
 }
 

@@ -85,6 +85,6 @@ impl Detector {
         let (sum, n) = bad.fold((0.0, 0u32), |(sum, n), (at, seen)| {
             (sum + self.trails[at].rate_without(family, seen.red, f64::from(seen.red + seen.green)), n + 1)
         });
-        (sum / f64::from(n.max(1))).clamp(STRAY, 0.2)
+        (sum / f64::from(n.max(1))).clamp(1e-4, 0.2)
     }
 }
