@@ -321,7 +321,7 @@ impl Case {
 
     /// A run of it has come to this outcome.
     pub fn has_been(&self, outcome: Outcome) -> bool {
-        self.bad.values().any(|bad| bad.spot.outcome == outcome)
+        self.bad.values().any(|bad| bad.spot.outcome == outcome && !self.is_on_loan(&bad.spot))
     }
 
     /// It is, or was once called, of this family.

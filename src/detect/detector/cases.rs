@@ -46,21 +46,20 @@ impl Detector {
         let own = (self.cases.iter().enumerate())
             .filter(|(_, case)| during(case) && case.is_of(bad.family()) && about(case))
             .max_by_key(|(at, case)| (case.incident.is_open(), case.hit.get(&bad.place).map(|hit| hit.runs), *at));
-        own.map(|(at, _)| at)
-            .or_else(|| match bad.spot.outcome.state() {
-                State::Amber | State::Grey => newest(&about),
-                // A red of another family may well be another fault: only on a route that is hit
-                // already, and only until its final verdict says what it is.
-                State::Red if bad.spot.provisional => newest(&hits),
-                // A target that nobody can see takes no output either: jobs that end with an error
-                // there are of the same outage, also when it can be read again. So are all failures on
-                // a platform that does not answer. Queries that fail by themselves are not.
-                State::Red if bad.family() == Family::Honest => newest(&|case| {
-                    let at_target = bad.spot.phase != Some(Phase::Execute);
-                    case.incident.family == Family::Grey && about(case) && (at_target || case.is_unheard())
-                }),
-                State::Red | State::Green => None,
-            })
+        own.map(|(at, _)| at).or_else(|| match bad.spot.outcome.state() {
+            State::Amber | State::Grey => newest(&about),
+            // A red of another family may well be another fault: only on a route that is hit
+            // already, and only until its final verdict says what it is.
+            State::Red if bad.spot.provisional => newest(&hits),
+            // A target that nobody can see takes no output either: jobs that end with an error
+            // there are of the same outage, also when it can be read again. So are all failures on
+            // a platform that does not answer. Queries that fail by themselves are not.
+            State::Red if bad.family() == Family::Honest => newest(&|case| {
+                let at_target = bad.spot.phase != Some(Phase::Execute);
+                case.incident.family == Family::Grey && about(case) && (at_target || case.is_unheard())
+            }),
+            State::Red | State::Green => None,
+        })
     }
 
     fn covers(&self, labels: &LabelSet, place: u32) -> bool {
@@ -312,7 +311,8 @@ impl Detector {
             && let Some(wider) = self.spread(case, &faults, until)
         {
             faults = vec![wider];
-        } else if !case.blind_to.is_empty() || faults.len() < 2 || !faults.iter().all(|fault| self.goes_on(case, fault)) {
+        } else if !case.blind_to.is_empty() || faults.len() < 2 || !faults.iter().all(|fault| self.goes_on(case, fault))
+        {
             faults = vec![one];
         }
         // The fault that the case has been about so far stays its own.
@@ -461,6 +461,7 @@ impl Detector {
             let into = (0..younger).find(|older| {
                 let (a, b) = (&self.cases[*older], &self.cases[younger]);
                 let alike = a.bad.values().any(|bad| b.has_been(bad.spot.outcome));
+                let alike = alike && a.incident.family == b.incident.family;
                 open(a) && alike && !b.apart_from.contains(&a.incident.id) && self.are_one(a, b)
             });
             let Some(into) = into else { continue };
