@@ -10,6 +10,7 @@
 mod model;
 mod ordinary;
 mod scan;
+mod scatter;
 mod table;
 
 use std::borrow::Cow;
@@ -50,8 +51,16 @@ const WHOLE: f64 = 0.9;
 /// Most causes that one is taken apart into at once.
 const MOST_PIECES: usize = 3;
 
+/// Scans after which the search is content with what it has.
+const MOST_SCANS: usize = 24;
+
 /// Most sets that are looked at and found ordinary.
 const MOST_REFUSED: usize = 12;
+
+/// In scattered tables: a smaller share of runs turned red is a ripple.
+const SLIGHT: f64 = 0.05;
+/// In scattered tables: what explains a smaller part of what the strongest cause does is a ripple.
+const FAINT: f64 = 0.005;
 
 /// A set is replaced only by one that is better by this much.
 const BETTER: f64 = 0.1;
@@ -126,6 +135,11 @@ struct Search<'a> {
     observed: Vec<bool>,
     price: [f64; MOST_LABELS + 1],
     model: Model,
+    scans: usize,
+    /// Sets that are ordinary.
+    refused: Vec<Set>,
+    /// Sets that were not found to be several.
+    whole: Vec<Set>,
 }
 
 impl<'a> Search<'a> {
@@ -135,50 +149,58 @@ impl<'a> Search<'a> {
         let base = ordinary.rates(&vec![0.0; columns.n]);
         let model = Model::new(counts, &ordinary.weights(), base);
         let price = prices(columns, rows.len());
-        Self { columns, ordinary, rows, observed, price, model }
+        Self { columns, ordinary, rows, observed, price, model, scans: 0, refused: Vec::new(), whole: Vec::new() }
     }
 
     fn run(mut self, seen: &[Seen], names: &[String], texts: &[Vec<String>]) -> Vec<Cause> {
         if self.rows.iter().all(|row| self.model.count(*row as usize).red == 0.0) {
             return Vec::new();
         }
-        let mut refused: Vec<Set> = Vec::new();
-        while self.model.causes.len() < MOST_CAUSES && refused.len() < MOST_REFUSED {
+        while self.model.causes.len() < MOST_CAUSES && self.refused.len() < MOST_REFUSED {
             let Some(found) = self.next(None) else { break };
             if self.worth(&found) < STANDS {
                 // As well explained by what is ordinary: take it so, and look on.
-                if !self.ordinary.is_estimated() || refused.contains(&found.set) {
+                if !self.ordinary.is_estimated() || self.refused.contains(&found.set) {
                     break;
                 }
                 let factor = self.otherwise(&self.model, &found).0;
                 self.ordinary.accept(&found.set, factor);
-                refused.push(found.set);
+                self.refused.push(found.set);
                 self.rebase();
                 continue;
             }
             let mut causes = self.model.causes.clone();
+            let partly = found.share < WHOLE;
             causes.push(found);
             self.settle(causes);
-            if self.model.causes.len() > 1 {
+            if partly || self.model.causes.len() > 1 {
                 self.refine();
             }
         }
-        self.refine();
+        if self.model.causes.len() == 1 {
+            self.refine();
+        }
         self.prune();
         self.report(seen, names, texts)
     }
 
     /// The set that explains most of what the model does not, one set left out.
-    fn next(&self, except: Option<&Set>) -> Option<Fitted> {
+    fn next(&mut self, except: Option<&Set>) -> Option<Fitted> {
+        self.scans += 1;
+        if self.scans > MOST_SCANS {
+            return None;
+        }
         let least = STANDS - 1.0;
-        let asked = Asked { price: self.price, everything: self.ordinary.is_told(), least, except };
+        let asked = Asked { price: self.price, least, except };
         let found = scan::scan(self.columns, &self.rows, &self.model, asked);
         let fitted = found.into_iter().map(|candidate| {
-            self.model.fit(self.columns, &candidate.set, &self.observed, candidate.effect, candidate.share)
+            self.model.fit(self.columns, &candidate.set, &self.observed, candidate.effect, candidate.share.min(0.8))
         });
         let known = |fitted: &Fitted| self.model.causes.iter().any(|cause| cause.set == fitted.set);
         fitted
-            .filter(|fitted| self.score(fitted) >= STANDS && !known(fitted) && self.adds(fitted))
+            .filter(|fitted| {
+                self.score(fitted) >= STANDS && !known(fitted) && self.adds(fitted) && !self.is_level(fitted)
+            })
             .reduce(|best, other| if self.score(&other) > self.score(&best) + 1e-9 { other } else { best })
     }
 
@@ -186,10 +208,31 @@ impl<'a> Search<'a> {
     fn adds(&self, fitted: &Fitted) -> bool {
         let around = |cause: &&Fitted| {
             cause.set != fitted.set
+                && !cause.set.is_empty()
                 && cause.share > MOSTLY
                 && fitted.rows.iter().all(|row| self.columns.holds(&cause.set, *row as usize))
         };
         self.model.causes.iter().filter(around).all(|cause| fitted.gain > ADDS * cause.gain)
+    }
+
+    /// Rows of a table scatter in ways of their own: what hits rows everywhere, some more and some less, is
+    /// no answer but what causes have to be told from.
+    fn is_background(&self, fitted: &Fitted) -> bool {
+        let ordinary = !self.ordinary.is_told() || fitted.share <= MOSTLY || fitted.effect <= ordinary::DRIFT;
+        self.ordinary.is_estimated() && fitted.set.is_empty() && ordinary
+    }
+
+    /// In a table whose rows scatter beyond chance, a strong cause and the scatter itself leave ripples: slight
+    /// effects, small beside the strongest cause.
+    fn is_ripple(&self, fitted: &Fitted) -> bool {
+        let strongest = self.model.causes.iter().map(|cause| cause.gain).fold(0.0, f64::max);
+        let slight = fitted.effect * fitted.share < SLIGHT || fitted.gain < FAINT * strongest;
+        self.ordinary.is_scattered() && slight && !self.is_background(fitted)
+    }
+
+    /// What hits all rows alike, where nothing is known of before, is the level itself.
+    fn is_level(&self, fitted: &Fitted) -> bool {
+        self.is_background(fitted) && fitted.share > MOSTLY
     }
 
     fn score(&self, fitted: &Fitted) -> f64 {
@@ -199,10 +242,9 @@ impl<'a> Search<'a> {
     /// Takes these causes, and estimates again what is ordinary beside them and how strong each is.
     fn settle(&mut self, causes: Vec<Fitted>) {
         self.model.with(causes);
-        for _ in 0..2 {
-            self.rebase();
-            self.refit();
-        }
+        self.rebase();
+        self.refit();
+        self.rebase();
     }
 
     fn rebase(&mut self) {
@@ -234,14 +276,16 @@ impl<'a> Search<'a> {
                 let own = others.remove(at);
                 self.model.with(others.clone());
                 let own = self.model.fit(self.columns, &own.set, &self.observed, own.effect, own.share);
-                let best = self.next(None);
+                // What is scattered everywhere stands beside causes, not for them.
+                let everything = Set::new();
+                let best = self.next(self.ordinary.is_estimated().then_some(&everything));
                 match best {
                     Some(best) if best.set != own.set && self.score(&best) > self.score(&own) + BETTER => {
                         others.insert(at, best);
                         self.settle(others);
                         changed = true;
                     }
-                    None if self.score(&own) < STANDS => {
+                    None if self.score(&own) < STANDS && self.scans < MOST_SCANS => {
                         self.settle(others);
                         changed = true;
                         continue;
@@ -268,9 +312,10 @@ impl<'a> Search<'a> {
 
     /// The causes that together explain better what one explains that hits only some of its rows.
     fn pieces(&mut self, own: &Fitted, others: &[Fitted]) -> Option<Vec<Fitted>> {
-        if own.share >= WHOLE {
+        if own.share >= WHOLE || self.whole.contains(&own.set) {
             return None;
         }
+        self.whole.push(own.set.clone());
         let mut pieces: Vec<Fitted> = Vec::new();
         let mut worth = 0.0;
         while pieces.len() < MOST_PIECES {
@@ -287,7 +332,7 @@ impl<'a> Search<'a> {
 
     /// What a cause is worth beyond what differing ordinary rates explain, its price paid.
     fn worth(&mut self, found: &Fitted) -> f64 {
-        if !self.ordinary.is_estimated() {
+        if !self.ordinary.is_estimated() || self.is_background(found) {
             return self.score(found);
         }
         let mut hit = self.model.hit();
@@ -333,7 +378,7 @@ impl<'a> Search<'a> {
                 let own = others.remove(at);
                 self.model.with(others);
                 let own = self.model.fit(self.columns, &own.set, &self.observed, own.effect, own.share);
-                let worth = self.worth(&own);
+                let worth = if self.is_ripple(&own) { f64::MIN } else { self.worth(&own) };
                 if worth < STANDS && worst.is_none_or(|(_, least)| worth < least) {
                     worst = Some((at, worth));
                 }
@@ -357,6 +402,7 @@ impl<'a> Search<'a> {
             set.iter().map(|(label, value)| (names[*label].clone(), texts[*label][*value as usize].clone())).collect()
         };
         let mut causes: Vec<Cause> = (self.model.causes.iter())
+            .filter(|cause| !self.is_background(cause))
             .map(|cause| {
                 let mut sets = self.columns.names(&cause.set);
                 let labels = write(&sets.remove(0));

@@ -187,7 +187,10 @@ impl Model {
         let rows: Vec<u32> = columns.rows(set).into_iter().filter(|row| seen[*row as usize]).collect();
         let runs: f64 = rows.iter().map(|row| self.counts[*row as usize].runs() * self.weights[*row as usize]).sum();
         let whole = self.climb(&rows, effect, 1.0);
-        let partly = self.climb(&rows, effect, if share < 1.0 { share } else { 0.7 });
+        let partly = match share {
+            1.0.. => (whole.0, 1.0, f64::MIN),
+            share => self.climb(&rows, effect, share),
+        };
         // Every number fitted costs what it could be told to: half a nat per e-fold of data.
         let total = whole.0 >= 0.985;
         let whole_gain = whole.2 - if total { 1.0 } else { 1.0 + 0.5 * (1.0 + runs).ln() };
@@ -213,7 +216,7 @@ impl Model {
         };
         let mut best = says(at, share);
         let mut step = 0.6;
-        while step > 0.03 {
+        loop {
             let (up, down) = ((at + step).min(7.0), (at - step).max(-7.0));
             let above = says(up, share);
             if above > best {
@@ -227,16 +230,29 @@ impl Model {
             }
             if share < 1.0 {
                 let effect = effect_of(at);
-                for _ in 0..2 {
-                    let expected = rows.iter().map(|row| {
-                        let ratio = share * self.ln_ratio(*row as usize, effect).min(500.0).exp();
-                        ratio / (1.0 - share + ratio)
-                    });
+                let ratios: Vec<f64> =
+                    rows.iter().map(|row| self.ln_ratio(*row as usize, effect).min(500.0).exp()).collect();
+                for _ in 0..4 {
+                    let expected = ratios.iter().map(|ratio| share * ratio / (1.0 - share + share * ratio));
                     share = (expected.sum::<f64>() / rows.len() as f64).clamp(0.01, 0.99);
                 }
                 best = says(at, share);
+            } else if step < 0.2 {
+                // Near the top the rest is a parabola.
+                let bow = above + below - 2.0 * best;
+                if bow < 0.0 {
+                    let top = (at + 0.5 * step * (below - above) / bow).clamp(-7.0, 7.0);
+                    let peak = says(top, share);
+                    if peak > best {
+                        (at, best) = (top, peak);
+                    }
+                }
+                break;
             }
             step /= 2.0;
+            if step < 0.06 {
+                break;
+            }
         }
         (effect_of(at), share, best)
     }

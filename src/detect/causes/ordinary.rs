@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Set,
+    scatter::scatter,
     table::{Columns, Count, NONE},
 };
 
@@ -25,9 +26,11 @@ const CREEP: f64 = 0.006;
 /// A rate above is not ordinary, unless the whole table is like that.
 const ORDINARY: f64 = 0.25;
 /// All may drift by so much from before without being called a cause.
-const DRIFT: f64 = 0.1;
+pub(super) const DRIFT: f64 = 0.1;
 /// A row this many deviations above what is expected is left out of the first estimate.
 const OUTLYING: f64 = 3.5;
+/// Where values that stand out take more of the rows, rates simply differ.
+const MOST_SPOILT: f64 = 0.6;
 const SWEEPS: usize = 4;
 
 /// Estimates ordinary rates.
@@ -48,6 +51,8 @@ pub(super) struct Estimate<'a> {
     before: Option<Vec<f64>>,
     /// How much a run counts.
     weights: Vec<f64>,
+    /// The correlation between the runs of a row.
+    alike: f64,
     /// What rates of before that are measured on few runs take off the weight.
     certain: Vec<f64>,
     /// Values whose factors may be large: they were looked at, and are ordinary.
@@ -98,8 +103,18 @@ impl Factors<'_> {
         // Values that stand out: what is seen in their rows says nothing about the others.
         let mut notable: Vec<Vec<bool>> = self.columns.sizes.iter().map(|size| vec![false; *size]).collect();
         let mut spoilt: Vec<u8> = vec![0; n];
+        let mut even = false;
         for sweep in 0..SWEEPS {
-            let sums = (0..n).filter(|row| spoilt[*row] == 0).fold((0.5, 1e-9), |(red, due), row| {
+            if !even
+                && self.firm.is_none()
+                && spoilt.iter().filter(|labels| **labels > 0).count() as f64 > MOST_SPOILT * n as f64
+            {
+                // Where most stands out, nothing does.
+                even = true;
+                spoilt.fill(0);
+                notable.iter_mut().for_each(|values| values.fill(false));
+            }
+            let sums = (0..n).filter(|row| spoilt[*row] == 0).fold((0.5, 0.5), |(red, due), row| {
                 let (count, weight) = (self.counts[row], self.weights[row]);
                 (red + weight * count.red, due + weight * base[row] * count.runs())
             });
@@ -132,7 +147,7 @@ impl Factors<'_> {
                 let mut change = vec![1.0; size];
                 let mut turned = vec![0i8; size];
                 for value in 0..size {
-                    let most = (self.most)(label, value as u32);
+                    let most = if even { f64::INFINITY } else { (self.most)(label, value as u32) };
                     let free = (firm + reds[value]) / (firm + due[value]);
                     let factor = free.min(most);
                     change[value] = middle * factor / factors[label][value];
@@ -194,6 +209,7 @@ impl<'a> Estimate<'a> {
             before: None,
             weights: certain.clone(),
             certain,
+            alike: 0.0,
             lifted: BTreeSet::new(),
             crossed: Vec::new(),
             outlying: vec![0.0; columns.n],
@@ -202,13 +218,14 @@ impl<'a> Estimate<'a> {
         if let Some(before) = before {
             estimate.learn(before);
         }
-        // Rows that stand out are left out of the first estimate, of rates and of how far rows vary.
+        estimate.alike = scatter(columns, counts);
+        let of = |count: &Count| 1.0 / (1.0 + (count.runs() - 1.0).max(0.0) * estimate.alike);
+        estimate.weights = counts.iter().zip(&estimate.certain).map(|(count, certain)| certain * of(count)).collect();
+        // Rows that stand out are left out of the first estimate.
         for _ in 0..4 {
             let base = estimate.rates(&estimate.outlying).0;
             estimate.outlying = estimate.stand_out(&base);
         }
-        let base = estimate.rates(&estimate.outlying).0;
-        estimate.scatter(&base, &vec![0.0; columns.n]);
         estimate
     }
 
@@ -241,21 +258,13 @@ impl<'a> Estimate<'a> {
             level: 0.0..=f64::INFINITY,
         };
         let (smooth, _) = factors.rates();
-        let apart = scattered(before, &smooth, &vec![0.0; smooth.len()]);
+        let apart = scatter(self.columns, before);
         let lean = if apart > 0.0 { (1.0 / apart).clamp(10.0, 500.0) } else { 500.0 };
         let own = before.iter().zip(&smooth).map(|(count, smooth)| (count.red + lean * smooth) / (count.runs() + lean));
         self.before = Some(own.map(|rate: f64| rate.clamp(1e-6, 0.9)).collect());
         let known =
             before.iter().zip(self.counts).map(|(before, now)| 1.0 / (1.0 + now.runs() / (before.runs() + lean)));
         self.certain = known.collect();
-        self.weights.clone_from(&self.certain);
-    }
-
-    /// How far rows vary beyond chance: by so much less does a run count.
-    fn scatter(&mut self, base: &[f64], hit: &[f64]) {
-        let apart = scattered(self.counts, base, hit);
-        let of = |count: &Count| 1.0 / (1.0 + (count.runs() - 1.0).max(0.0) * apart);
-        self.weights = self.counts.iter().zip(&self.certain).map(|(count, certain)| certain * of(count)).collect();
     }
 
     /// The rates, and how firmly labels' factors are held.
@@ -293,7 +302,6 @@ impl<'a> Estimate<'a> {
             hit.iter().zip(outlying).map(|(hit, outlying)| hit.max(*outlying)).collect()
         };
         let (mut base, mut firm) = self.rates(&either(&self.outlying));
-        self.scatter(&base, hit);
         let outlying = self.stand_out(&base);
         if outlying != self.outlying {
             self.outlying = outlying;
@@ -317,28 +325,6 @@ impl<'a> Estimate<'a> {
     }
 }
 
-/// How alike the runs of a row are (the correlation between them): by the median row, so that causes do not
-/// move it. Only rows with some reds expected tell.
-fn scattered(counts: &[Count], base: &[f64], hit: &[f64]) -> f64 {
-    let mut told: Vec<(f64, f64)> = (counts.iter().zip(base).zip(hit))
-        .filter(|((count, base), hit)| **hit < 0.5 && count.runs() * **base * (1.0 - **base) >= 2.0)
-        .map(|((count, base), _)| {
-            let apart = count.red - count.runs() * base;
-            (apart * apart / (count.runs() * base * (1.0 - base)) / 0.455, count.runs())
-        })
-        .collect();
-    if told.len() < 20 {
-        return 0.0;
-    }
-    told.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let times = told[told.len() / 2].0;
-    told.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let runs = told[told.len() / 2].1;
-    // A median of few rows wavers by itself.
-    let wavers = 1.0 + 4.0 / (told.len() as f64).sqrt();
-    if times > wavers { ((times - 1.0) / (runs - 1.0).max(1.0)).min(0.5) } else { 0.0 }
-}
-
 impl Ordinary<'_> {
     /// By row, how much a run counts.
     pub(super) fn weights(&self) -> Vec<f64> {
@@ -354,6 +340,11 @@ impl Ordinary<'_> {
             Ordinary::Known(_) => true,
             Ordinary::Estimated(estimate) => estimate.before.is_some(),
         }
+    }
+
+    /// Whether rows differ more than chance makes them.
+    pub(super) fn is_scattered(&self) -> bool {
+        matches!(self, Ordinary::Estimated(estimate) if estimate.alike > 0.0)
     }
 
     /// Whether rates are estimated, and so may be wrong.

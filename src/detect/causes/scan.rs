@@ -73,8 +73,6 @@ struct Scan<'a> {
 pub(super) struct Asked<'a> {
     /// The price of a set by its number of labels.
     pub(super) price: [f64; MOST_LABELS + 1],
-    /// Whether "everything" may be the answer.
-    pub(super) everything: bool,
     /// What a set has to reach, its price paid.
     pub(super) least: f64,
     /// A set that is not looked for.
@@ -95,9 +93,7 @@ pub(super) fn scan(columns: &Columns, rows: &[u32], model: &Model, asked: Asked)
     }
     let places = columns.sizes.iter().map(|size| vec![NONE; *size]).collect();
     let mut scan = Scan { columns, says, most, asked, found: Vec::new(), bar: asked.least, visits: 0, places };
-    if asked.everything {
-        scan.offer(&[], &total, rows.len() as u32);
-    }
+    scan.offer(&[], &total, rows.len() as u32);
     scan.descend(rows, 0, &mut Vec::new(), MOST_LABELS);
     scan.found
 }
