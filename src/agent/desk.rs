@@ -187,12 +187,12 @@ impl Desk {
             any = true;
             self.hear(message, now, &mut batch);
         }
-        if !any {
+        // What waits may change by time alone, also in ways that are not told: the ledger must give the
+        // same again.
+        if !any && self.detector.is_waiting() {
             let changes = self.detector.observe(&Input::Tick, now);
-            if !changes.is_empty() {
-                self.journal(Input::Tick, now, &mut batch);
-                self.note(changes, now, &mut batch);
-            }
+            self.journal(Input::Tick, now, &mut batch);
+            self.note(changes, now, &mut batch);
         }
         self.write(&mut batch).await;
         self.act(batch, now);

@@ -51,6 +51,9 @@ pub struct Detector {
     #[serde(default)]
     strays: VecDeque<Bad>,
     waits: BTreeMap<Family, Wait>,
+    /// When pending runs of a large field were last considered.
+    #[serde(default)]
+    considered: BTreeMap<Family, Timestamp>,
     cases: Vec<Case>,
     deploys: Vec<Deploy>,
     eyes: BTreeMap<TargetName, Eye>,

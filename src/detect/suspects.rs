@@ -18,11 +18,11 @@ const SEEDS: usize = 8;
 pub const STRAY: f64 = 1e-5;
 
 /// Sets that are weighed in a large field; in a small one all are.
-const MOST_SETS: usize = 600;
+const MOST_SETS: usize = 300;
 /// Suspects of which each is tried as the first of two faults.
 const FIRSTS: usize = 40;
 /// A field with more places than this is large.
-const LARGE: usize = 500;
+pub const LARGE: usize = 500;
 
 /// Half of all faults hit every run; for those one green acquits almost certainly.
 const TOTAL_FAULT: f64 = 0.5;
@@ -72,8 +72,10 @@ impl Places {
     }
 
     fn all(n: usize) -> Self {
-        let mut all = Self::none(n);
-        (0..n).for_each(|at| all.insert(at));
+        let mut all = Self(vec![u64::MAX; n.div_ceil(64)]);
+        if let Some(last) = all.0.last_mut().filter(|_| n % 64 > 0) {
+            *last = (1 << (n % 64)) - 1;
+        }
         all
     }
 
@@ -273,21 +275,22 @@ pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
         return Vec::new();
     }
     let red: Vec<usize> = (0..field.n).filter(|at| seen[*at].red > 0).collect();
-    let mut sets: Vec<(u32, Vec<(usize, u32)>, Places)> = Vec::new();
-    for set in field.candidates(seen) {
-        let places =
-            set.iter().fold(Places::all(field.n), |covered, (n, v)| covered.and(&field.places[*n][*v as usize]));
-        sets.push((red.iter().filter(|at| places.has(**at)).map(|at| seen[*at].red).sum(), set, places));
-    }
+    let covers = |set: &[(usize, u32)], at: usize| set.iter().all(|(n, v)| field.values[*n][at] == Some(*v));
+    let reds = |set: &[(usize, u32)]| red.iter().filter(|at| covers(set, **at)).map(|at| seen[*at].red).sum::<u32>();
+    let mut sets: Vec<(u32, Vec<(usize, u32)>)> =
+        field.candidates(seen).into_iter().map(|set| (reds(&set), set)).collect();
     if field.n > LARGE && sets.len() > MOST_SETS {
         // Those that cover most of the red; among equals the order stays, fewest labels first.
-        sets.sort_by_key(|(red, ..)| std::cmp::Reverse(*red));
+        sets.sort_by_key(|(red, _)| std::cmp::Reverse(*red));
         sets.truncate(MOST_SETS);
-        sets.sort_by(|(_, a, _), (_, b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        sets.sort_by(|(_, a), (_, b)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
     }
     let mut classes: Vec<Suspect> = Vec::new();
     let mut by_places: std::collections::HashMap<Places, usize> = std::collections::HashMap::new();
-    for (red, set, places) in sets {
+    for (red, set) in sets {
+        let mut of_labels = set.iter().map(|(n, v)| &field.places[*n][*v as usize]);
+        let first = of_labels.next().cloned().unwrap_or_else(|| Places::all(field.n));
+        let places = of_labels.fold(first, |covered, of| covered.and(of));
         if let Some(at) = by_places.get(&places) {
             let class = &mut classes[*at];
             // A name that only adds labels to a known name says nothing new.
@@ -315,7 +318,11 @@ pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
 /// The suspects that together explain what was seen best: one, or several if several faults at once
 /// explain it better, each further one at [`SECOND_FAULT`]. Most red first.
 pub fn explain(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
-    let classes = rank(field, seen, stray);
+    explain_by(&rank(field, seen, stray), field, seen, stray)
+}
+
+/// The same, for a caller that has ranked them already.
+pub fn explain_by(classes: &[Suspect], field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
     let Some(best) = classes.first() else { return Vec::new() };
     let total = Seen::sum(seen.iter());
     if best.inside.green == 0 && best.inside.red == total.red {

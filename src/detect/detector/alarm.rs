@@ -17,6 +17,8 @@ use crate::{
 const BLIND_IN_A_ROW: usize = 3;
 /// Of a route's last ten runs, so many amber are a state and no blip.
 const AMBER_OF_TEN: usize = 5;
+/// Suspects among which one may have been chosen by chance: sets that overlap are not so many tries.
+const MOST_TRIES: usize = 20;
 /// Stretches over which bad runs that came one by one are pooled: a fault of one run in a hundred
 /// shows within hours, of one in a thousand within days.
 const STRETCHES: [Duration; 4] = [
@@ -46,14 +48,20 @@ impl Detector {
             _ => {}
         }
         let seen = self.seen(family, |run| group.contains(run), self.since(group), None, None);
-        let Some(suspect) = self.best(family, &seen) else { return false };
+        let ranked = suspects::rank(&self.field, &seen, self.stray(family, &seen));
+        let Some(suspect) = ranked.first() else { return false };
         let until = bad.iter().map(|bad| bad.spot.due).max().unwrap_or_default();
         let expected: f64 = suspect
             .places
             .each()
             .map(|at| self.trails[at].runs_in(TOGETHER, until) * self.trails[at].rate(family))
             .sum();
-        suspect.inside.red >= least(family) && chance::is_surprising(suspect.inside.red, expected, TOGETHER)
+        let red = suspect.inside.red;
+        // Final failures convict by themselves. What is only slow so far, or was only late, is common
+        // enough that the suspect may be one that chance made among many.
+        let is_soft = family == Family::Amber || bad.iter().all(|bad| bad.spot.provisional);
+        let tries = if is_soft { ranked.len().min(MOST_TRIES) as f64 } else { 1.0 };
+        red >= least(family) && chance::is_surprising(red, expected, TOGETHER.div_f64(tries))
     }
 
     /// Silent reds that are all provisional: whether so many overdue runs among so few are more than
@@ -116,5 +124,9 @@ impl Detector {
 
 /// Fewer bad runs than this never count together.
 fn least(family: Family) -> u32 {
-    if family == Family::Grey { BLIND_IN_A_ROW as u32 } else { 2 }
+    match family {
+        Family::Grey => BLIND_IN_A_ROW as u32,
+        Family::Amber => 3,
+        _ => 2,
+    }
 }

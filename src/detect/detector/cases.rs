@@ -10,13 +10,15 @@ use crate::{
         detector::{Detector, resolve},
         incident::{IncidentId, LabelSet, Severity, write_labels},
         input::Change,
-        suspects::{Places, SECOND_FAULT, Seen, Suspect},
+        suspects::{LARGE, Places, SECOND_FAULT, Seen, Suspect},
         trail::Spot,
     },
 };
 
 /// Suspects of a large incident are looked for anew at most this often.
 const RANK_EVERY: Duration = Duration::from_secs(1);
+/// And in a large field, where a search takes milliseconds.
+const RANK_LARGE_EVERY: Duration = Duration::from_secs(5);
 /// Up to so many runs, suspects are looked for at every change.
 const SMALL: usize = 60;
 /// A new fault out of the blue, beside the return of one that is known: what the latter may cost
@@ -300,9 +302,7 @@ impl Detector {
                 }
             }
         }
-        let one = self.best(family, &seen);
-        let mut faults = self.faults(family, &seen);
-        let Some(one) = one else {
+        let Some((one, mut faults)) = self.one_and_all(family, &seen) else {
             let case = &mut self.cases[at];
             (case.stale, case.ranked_at) = (false, now);
             return Vec::new();
@@ -387,7 +387,8 @@ impl Detector {
     pub(super) fn follow(&mut self, at: usize, now: Timestamp, changes: &mut Vec<Change>) {
         let case = &self.cases[at];
         let was = (case.incident.outcome, case.incident.suspects.clone(), case.incident.routes.len());
-        if case.stale && (case.bad.len() <= SMALL || now.since(case.ranked_at) >= RANK_EVERY) {
+        let pause = if self.field.len() <= LARGE { RANK_EVERY } else { RANK_LARGE_EVERY };
+        if case.stale && (case.bad.len() <= SMALL || now.since(case.ranked_at) >= pause) {
             let until = Some(case.until());
             for fault in self.rank(at, now, until) {
                 self.split(at, &fault, now, changes);

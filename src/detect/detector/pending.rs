@@ -9,7 +9,7 @@ use crate::{
         case::Bad,
         detector::{Detector, NAME_WITHIN, TOGETHER},
         input::Change,
-        suspects::{self, Seen},
+        suspects::{self, LARGE, Seen},
     },
 };
 use std::time::Duration;
@@ -18,6 +18,8 @@ use std::time::Duration;
 const MOST_ASKED: usize = 10;
 /// Siblings asked beside the red route at once: each halves what can be the suspect.
 const SIBLINGS: usize = 3;
+/// How often pending runs of a large field are considered.
+const CONSIDER_EVERY: Duration = Duration::from_secs(1);
 /// Bad runs that came alone are kept so long, and so many of them, to be pooled.
 const POOLED_FOR: Duration = Duration::from_secs(7 * 86_400);
 const MOST_STRAYS: usize = 2_000;
@@ -37,6 +39,15 @@ impl Detector {
         if group.is_empty() {
             self.waits.remove(&family);
             return;
+        }
+        // In a large field, where a search takes milliseconds and verdicts come by the hundred a second,
+        // once a second is enough.
+        if self.field.len() > LARGE {
+            let last = self.considered.insert(family, now);
+            if let Some(last) = last.filter(|last| now.since(*last) < CONSIDER_EVERY) {
+                self.considered.insert(family, last);
+                return;
+            }
         }
         if self.join(family, &group) {
             return;

@@ -5,7 +5,7 @@ use crate::{
     detect::{
         case::{Bad, Case},
         detector::Detector,
-        suspects::{STRAY, Seen, Suspect, explain, rank},
+        suspects::{STRAY, Seen, Suspect, explain, explain_by, rank},
         trail::{Spot, Trail},
     },
 };
@@ -74,6 +74,14 @@ impl Detector {
     /// The faults that together explain a scene best.
     pub(super) fn faults(&self, family: Family, seen: &[Seen]) -> Vec<Suspect> {
         explain(&self.field, seen, self.stray(family, seen))
+    }
+
+    /// The one fault that explains a scene best, and the ones that together do.
+    pub(super) fn one_and_all(&self, family: Family, seen: &[Seen]) -> Option<(Suspect, Vec<Suspect>)> {
+        let stray = self.stray(family, seen);
+        let ranked = rank(&self.field, seen, stray);
+        let all = explain_by(&ranked, &self.field, seen, stray);
+        Some((ranked.into_iter().next()?, all))
     }
 
     /// How likely a run of this scene is bad without any fault.
