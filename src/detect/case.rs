@@ -31,7 +31,7 @@ const WOULD_HAVE_SHOWN: f64 = 0.05;
 const LONE: Duration = Duration::from_secs(600);
 /// A pause that was taken for the end is waited out the next time, and half as long again, but not longer
 /// than this: a fault that comes and goes is one incident and no row of pages.
-const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// However rare the bad runs were: after so long without one it is over, and the next one reopens it.
 const QUIET_IS_OVER: Duration = Duration::from_secs(24 * 3600);
 /// A deploy is named if it lies in the bracket or this long before the last good run: releases

@@ -333,3 +333,144 @@ fn as_many_late_runs_as_unseen_ones_do_not_change_what_nobody_could_see() {
     let told: Vec<_> = teller.opened().iter().map(|incident| incident.outcome).collect();
     assert_eq!(told, [Outcome::Unknown]);
 }
+
+fn lost_on(routes: std::ops::Range<usize>, minutes: std::ops::Range<u64>) -> impl Fn(usize, u64) -> Outcome {
+    move |route, minute| {
+        if routes.contains(&route) && minutes.contains(&minute) { Outcome::Lost } else { Outcome::Landed }
+    }
+}
+
+/// Openings that somebody was told of, by id.
+fn told(teller: &Teller) -> Vec<String> {
+    let opened = teller.changes.iter().filter_map(|(_, change)| match change {
+        Change::Opened(id) => Some(id.to_string()),
+        _ => None,
+    });
+    opened.collect()
+}
+
+#[test]
+fn a_fault_that_comes_back_within_a_day_is_the_same_incident_and_told_again_once_in_six_hours() {
+    let mut teller = Teller::new();
+    teller.minutes(0..40, lost_on(0..4, 30..33));
+    assert_eq!((teller.opened().len(), teller.resolved()), (1, 1));
+    teller.minutes(40..80, lost_on(0..4, 60..63));
+    assert_eq!((teller.opened().len(), teller.resolved()), (2, 1), "a pause that ended badly is waited out");
+    teller.minutes(80..150, green);
+    assert_eq!(teller.resolved(), 2);
+    teller.minutes(150..240, lost_on(0..4, 150..153));
+    let ids = told(&teller);
+    assert_eq!(ids.len(), 2, "the third opening, two hours later, wakes nobody again");
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(teller.resolved(), 2, "of an opening that nobody was told of nobody is told the end");
+    let incident = teller.opened()[0];
+    assert!(incident.reopened_at.is_some() && !incident.is_open());
+}
+
+#[test]
+fn one_run_in_eight_is_one_incident_that_ends_when_a_bad_run_would_have_shown() {
+    let mut teller = Teller::new();
+    // Every route of v5 in its turn.
+    let rare = |route: usize, minute: u64| {
+        if minute >= 30 && route < 4 && (minute + 2 * route as u64).is_multiple_of(8) {
+            Outcome::Lost
+        } else {
+            Outcome::Landed
+        }
+    };
+    teller.minutes(0..90, rare);
+    let before = teller.resolved();
+    let opened = teller.opened();
+    assert!(opened.iter().all(|incident| incident.id == opened[0].id));
+    assert_eq!((opened[0].suspects_text().as_str(), opened[0].is_open()), ("worker=v5", true));
+    teller.minutes(90..92, green);
+    assert_eq!(teller.resolved(), before, "two clean minutes are no proof");
+    teller.minutes(92..120, green);
+    assert_eq!(teller.resolved(), before + 1);
+}
+
+#[test]
+fn an_incident_narrows_to_what_is_still_broken() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..50, |route, minute| if minute < 40 || route < 2 { Outcome::Lost } else { Outcome::Landed });
+    let opened = teller.opened();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0].suspects_text(), "engine=presto");
+    assert!(opened[0].history.iter().any(|step| step.text.contains("was lost on everything")));
+}
+
+#[test]
+fn two_faults_of_one_kind_that_begin_together_are_told_apart() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..45, |route, _| if [0, 1, 5].contains(&route) { Outcome::Lost } else { Outcome::Landed });
+    let mut named: Vec<String> = teller.detector.open_incidents().map(|incident| incident.suspects_text()).collect();
+    named.sort();
+    assert_eq!(named, ["cluster=hadoop2 target=bucket", "engine=presto"]);
+    let ids: std::collections::BTreeSet<String> = told(&teller).into_iter().collect();
+    assert_eq!(ids.len(), 2);
+}
+
+#[test]
+fn single_losses_days_apart_are_known_as_one_fault() {
+    let mut teller = Teller::new();
+    let days = |minute: u64| minute.is_multiple_of(2 * 1440) && minute > 0;
+    let rare = |route: usize, minute: u64| if route == 1 && days(minute) { Outcome::Lost } else { Outcome::Landed };
+    // Quarter-hourly, so that the days pass quickly.
+    for minute in (0..5 * 1440).step_by(15) {
+        teller.minutes(minute..minute + 1, rare);
+    }
+    let opened = teller.opened();
+    let last = opened.last().expect("told");
+    assert_eq!(last.severity, Severity::Critical, "the second is no single loss any more");
+    assert!(last.history[0].text.contains("the same as inc-"), "{:?}", last.history);
+}
+
+#[test]
+fn failures_too_rare_to_meet_are_found_by_pooling_them() {
+    let mut teller = Teller::new();
+    // One failure in a hundred runs on v5, never two within ten minutes.
+    let rare = |route: usize, minute: u64| {
+        if minute >= 1440 && minute.is_multiple_of(25) && route as u64 == minute / 25 % 4 {
+            Outcome::Failed
+        } else {
+            Outcome::Landed
+        }
+    };
+    teller.minutes(0..1440, rare);
+    assert!(teller.changes.is_empty());
+    teller.minutes(1440..1440 + 720, rare);
+    let opened = teller.opened();
+    assert!(!opened.is_empty());
+    assert_eq!((opened[0].suspects_text().as_str(), opened[0].outcome), ("worker=v5", Outcome::Failed));
+}
+
+#[test]
+fn runs_that_were_called_lost_too_early_before_need_more_of_their_kind() {
+    let mut teller = Teller::new();
+    teller.minutes(0..20, green);
+    let overdue = |teller: &mut Teller, from: u64| {
+        teller.minutes(from / 60 - 10..from / 60, green);
+        let told_before = told(teller).len();
+        let runs: Vec<Marker> = (0..2u64)
+            .map(|n| {
+                teller.n += 1;
+                let run = Marker::mint(at(from + n), teller.n);
+                teller.now = at(from + 15 + n * 12);
+                teller.verdict(run, n as usize, at(from + n), Outcome::Lost, true);
+                run
+            })
+            .collect();
+        teller.now = at(from + 40);
+        teller.input(&Input::Tick);
+        for (n, run) in runs.into_iter().enumerate() {
+            teller.verdict(run, n, at(from + n as u64), Outcome::Landed, false);
+        }
+        told(teller).len() > told_before
+    };
+    assert!(overdue(&mut teller, 1800), "at first two are believed");
+    let paged = (1..12).filter(|n| overdue(&mut teller, 1800 + n * 1200)).count();
+    assert!(paged < 9, "{paged} more pages for runs that landed after all");
+    assert!(!overdue(&mut teller, 1800 + 12 * 1200), "and at last they are not");
+}
