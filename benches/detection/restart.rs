@@ -33,7 +33,8 @@ fn record(seed: u64) -> (Vec<Arc<Route>>, Played) {
     let every = world.canary.every;
     let routes = world.routes();
     // As long as the ledger has room for it: runs, and a control of each target twice a minute.
-    let per_second = routes.len() as f64 / every.as_secs_f64() * 1.6 + world.targets.len() as f64 / 30.0;
+    // And a tick a second while anything waits.
+    let per_second = routes.len() as f64 / every.as_secs_f64() * 1.6 + world.targets.len() as f64 / 30.0 + 1.0;
     let lasts = Duration::from_secs_f64(MOST_INPUTS as f64 * 0.8 / per_second);
     let mut faults = Vec::new();
     for nth in 0..4u32 {

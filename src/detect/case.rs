@@ -386,6 +386,14 @@ impl Case {
 
     /// Counts a green run that speaks for the case being over.
     pub fn hear_green(&mut self, place: u32, due: Timestamp) {
+        // One that was due before the fault, and judged after it, makes the bracket narrower.
+        if due < self.incident.onset.first_bad
+            && let Some(hit) = self.hit.get_mut(&place)
+            && hit.last_good.is_none_or(|known| known < due)
+        {
+            hit.last_good = Some(due);
+            self.stale = true;
+        }
         if due > self.last_bad && self.covers.has(place as usize) {
             self.clean = self.clean.saturating_add(1);
         }
@@ -440,6 +448,18 @@ impl Case {
         (would_have_shown(self.inside, self.clean) && quiet >= pause).then(|| {
             format!("{} runs in a row landed; {:.2} % of them were bad while it lasted", self.clean, rate * 100.0)
         })
+    }
+
+    /// Says once that the fault may be the agent's own, if nothing can be seen anywhere.
+    pub fn doubt_the_agent(&mut self, now: Timestamp) {
+        const DOUBT: &str = "nothing can be seen anywhere: the agent itself, or its network, is suspected";
+        let everywhere = self.incident.family == Family::Grey && self.incident.suspects.is_empty();
+        if everywhere
+            && self.hit.len() + self.blind_to.len() > 1
+            && self.incident.history.iter().all(|s| s.text != DOUBT)
+        {
+            self.tell(now, DOUBT.to_owned());
+        }
     }
 
     /// Adds a line to the story.

@@ -155,6 +155,10 @@ impl Detector {
             Input::Deploy(deploy) => {
                 self.deploys.push(deploy.clone());
                 self.deploys.sort_by_key(|deploy| deploy.at);
+                // A pipeline may say so only after somebody was told.
+                for case in self.cases.iter_mut().filter(|case| case.incident.is_open()) {
+                    case.stale = true;
+                }
                 if self.deploys.len() > DEPLOYS {
                     self.deploys.remove(0);
                 }

@@ -25,7 +25,7 @@ const SMALL: usize = 60;
 /// more before the former is believed.
 const NEW_FAULT: f64 = 8.0;
 /// How long after its end an incident can be opened again.
-const REOPEN: Duration = Duration::from_secs(24 * 3600);
+pub(super) const REOPEN: Duration = Duration::from_secs(24 * 3600);
 /// A reopened incident is told again at most this often.
 const TELL_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Red runs after the recovery of some routes, before an incident narrows to the others.
@@ -418,6 +418,7 @@ impl Detector {
             }
             changes.push(Change::Moved(case.incident.id.clone()));
         }
+        self.cases[at].doubt_the_agent(now);
         if let Some(because) = self.cases[at].is_over(&self.trails, now) {
             resolve(&mut self.cases[at], now, because, changes);
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use std::time::Duration;
 
+use super::cases::REOPEN;
 use crate::{
     canary::{Family, Marker, TargetName, Timestamp},
     detect::{case::Case, detector::Detector, incident::IncidentId, input::Change},
@@ -11,9 +12,6 @@ use crate::{
 
 /// Failing controls, over at least a minute, before somebody is told that nobody can see.
 const CONTROLS: (u32, Duration) = (3, Duration::from_secs(60));
-/// A target that could not be seen within the last day is the same incident when it cannot again.
-const REOPEN: Duration = Duration::from_secs(24 * 3600);
-
 /// How a target answers its controls.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Eye {

@@ -474,3 +474,35 @@ fn runs_that_were_called_lost_too_early_before_need_more_of_their_kind() {
     assert!(paged < 9, "{paged} more pages for runs that landed after all");
     assert!(!overdue(&mut teller, 1800 + 12 * 1200), "and at last they are not");
 }
+
+#[test]
+fn the_bracket_is_narrowed_by_a_green_that_is_judged_late_and_the_deploy_by_one_that_is_posted_late() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    // The runs of minute 30 are judged only after those of minutes 31 to 33, which are lost.
+    teller.minutes(31..34, |route, _| if route < 4 { Outcome::Lost } else { Outcome::Landed });
+    let last_good = |teller: &Teller| teller.opened()[0].onset.last_good;
+    assert_eq!(last_good(&teller), Some(at(29 * 60 + 30)));
+    for route in 0..6 {
+        teller.run(route, 1800 + route as u64, Outcome::Landed);
+    }
+    assert_eq!(last_good(&teller), Some(at(1803)));
+    assert!(teller.opened()[0].deploy.is_none());
+    teller.input(&Input::Deploy(Deploy { service: "api".into(), version: "7".into(), at: at(1830) }));
+    assert_eq!(teller.opened()[0].deploy.as_ref().map(|deploy| deploy.service.as_str()), Some("api"));
+}
+
+#[test]
+fn when_nothing_can_be_seen_anywhere_the_agent_itself_is_suspected() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..34, |_, _| Outcome::Unknown);
+    let doubts = |teller: &Teller| {
+        teller.opened()[0].history.iter().filter(|step| step.text.contains("the agent itself")).count()
+    };
+    assert_eq!((teller.opened()[0].suspects_text().as_str(), doubts(&teller)), ("everything", 1));
+    let mut other = Teller::new();
+    other.minutes(0..30, green);
+    other.minutes(30..34, |route, _| if route % 2 == 1 { Outcome::Unknown } else { Outcome::Landed });
+    assert_eq!(doubts(&other), 0);
+}
