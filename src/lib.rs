@@ -23,7 +23,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`canary`] | the words: routes, samples, evidence, outcomes, the judge, when waiting ends |
-//! | 1 | [`detect`] | pure thought: suspects, cases, incidents, the fold over verdicts; the board |
+//! | 1 | [`detect`] | pure thought: suspects, cases, incidents, the fold over verdicts; causes in a table; the board |
 //! | 1 | [`http`] | how every HTTP client is built; below the seams, since drivers of all kinds need it |
 //! | 2 | [`config`] | files → [`config::Plan`], every problem with its place |
 //! | 3 | [`platform`] | trait `Platform` and a file a kind |
@@ -58,6 +58,18 @@
 //! * Amber and grey runs on the routes of an open incident are side effects of it, whatever its family.
 //! * Jobs that end with an error at a target that nobody can see belong to "cannot see". That takes
 //!   three runs, or three controls over a minute.
+//! * A red that a case holds only because it is not final leaves it if it turns out to be another
+//!   family's. Faults of one family that two sets explain far better are told apart later too, a case
+//!   narrows when part of what it hit has landed again, and what was told apart never becomes one again.
+//! * Provisional silent reds have a base rate, learned: how often a run of the route that was called
+//!   overdue has landed after all. Final silent ones have none.
+//! * One lost run alone stays open for ten minutes. A pause that was taken for the end of an incident is
+//!   waited out the next time, for half an hour at most. Silent losses of the last thirty days are known
+//!   as one fault when another comes, under a new id after a day.
+//! * A resolve is told only of an opening that was told.
+//! * Suspects are searched by [`detect::suspects`] while an incident has few runs, each known to be good
+//!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
+//!   share the field and the words, not the score.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
