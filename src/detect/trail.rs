@@ -56,6 +56,22 @@ impl Spot {
         if family == Family::Honest { self.due } else { self.effect }
     }
 
+    /// Whether it shows that its route is free of faults of a family, whatever else is wrong with it: a
+    /// job that is done was not refused, though its rows are lost; rows with other values are not missing.
+    pub fn acquits(&self, family: Family) -> bool {
+        use Outcome::{Corrupted, Duplicated, Landed, Late, Lost, Partial, Stale, Unclaimed};
+        let free = match family {
+            Family::Honest => matches!(self.outcome, Landed | Late | Lost | Partial | Stale | Duplicated | Corrupted),
+            Family::Missing => matches!(self.outcome, Landed | Late | Duplicated | Corrupted | Unclaimed),
+            Family::Extra => matches!(self.outcome, Landed | Late | Corrupted | Unclaimed),
+            Family::Values => matches!(self.outcome, Landed | Late | Duplicated | Unclaimed),
+            Family::Amber => matches!(self.outcome, Landed),
+            Family::Grey => !matches!(self.outcome, Outcome::Unknown | Outcome::Failed | Outcome::Stuck),
+        };
+        // What the platform has said is said; the rest may still change.
+        free && (!self.provisional || family == Family::Honest)
+    }
+
     /// Landed in time.
     pub fn is_green(&self) -> bool {
         self.outcome.state() == State::Green

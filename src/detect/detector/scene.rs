@@ -46,7 +46,8 @@ impl Detector {
         let within = |spot: &Spot| spot.hit_at(family) >= from && until.is_none_or(|until| spot.effect <= until);
         let whole = case.filter(|case| from <= case.effect.0);
         let greens = |(place, trail): (usize, &Trail)| {
-            let green = trail.recent.iter().filter(|spot| spot.is_green() && within(spot) && !red(&spot.run)).count();
+            let green =
+                trail.recent.iter().filter(|spot| spot.acquits(family) && within(spot) && !red(&spot.run)).count();
             let base = whole.and_then(|case| case.base.get(place));
             // What the trail has forgotten of this case, which is nothing until it forgets what came before.
             let gone = base.map_or(0, |base| {
