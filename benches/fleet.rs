@@ -1,5 +1,6 @@
 //! How much a fleet of routes costs: `cargo bench --bench fleet -- --routes 1000 --format json`;
-//! `--only-http` leaves out all but the last play, `--no-http` that one.
+//! `--only-http` leaves out all but the last play, `--no-http` that one; `--play NAME` leaves out all
+//! but one of its parts.
 //!
 //! Three plays, each of this process' own CPU and memory: `virtual` flies runs on virtual time through
 //! scheduler, judge, detector and the ledger in memory; `real` runs the daemon's parts (SQLite
@@ -222,7 +223,7 @@ fn lateness_p99(page: &str) -> f64 {
 fn main() {
     let mut args = std::env::args().skip(1);
     let (mut routes, mut json, mut lasts) = (1_000, false, Duration::from_secs(180));
-    let (mut only_http, mut no_http) = (false, false);
+    let (mut only_http, mut no_http, mut play) = (false, false, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--routes" => routes = args.next().and_then(|n| n.parse().ok()).expect("--routes N"),
@@ -230,6 +231,7 @@ fn main() {
             "--format" => json = args.next().as_deref() == Some("json"),
             "--only-http" => only_http = true,
             "--no-http" => no_http = true,
+            "--play" => (only_http, play) = (true, args.next()),
             // What cargo adds.
             _ => {}
         }
@@ -239,7 +241,7 @@ fn main() {
         fleet(routes, lasts, &mut figures);
     }
     if !no_http {
-        over_http::measure(&mut figures);
+        over_http::measure(play.as_deref(), &mut figures);
     }
     if json {
         println!("{}", serde_json::Value::Object(figures));

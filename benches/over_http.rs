@@ -56,9 +56,9 @@ static PLAYS: [Play; 5] = [
     Play { name: "http_at_300_with_sqlite_ledger", runs_per_s: 300, durable: true, reads: false },
 ];
 
-/// Plays them all; four figures each.
-pub(crate) fn measure(figures: &mut Map<String, Json>) {
-    for play in &PLAYS {
+/// Plays them all, or one; four figures each.
+pub(crate) fn measure(only: Option<&str>, figures: &mut Map<String, Json>) {
+    for play in PLAYS.iter().filter(|play| only.is_none_or(|only| only == play.name)) {
         let (agent, bare) = play.measure();
         let mut keep = |figure: &str, value: Json| figures.insert(format!("{}_{figure}", play.name), value);
         keep("runs", json!([agent.runs, bare.runs]));

@@ -47,6 +47,8 @@ pub struct Flight {
     after: After,
     evidence: Evidence,
     handle: Option<Handle>,
+    /// The ledger's handle or evidence is older than ours in something that a restart would want.
+    unkept: bool,
     /// Calls in a row that failed.
     failures: u32,
     /// Looks at the target since the platform's last word.
@@ -78,6 +80,7 @@ impl Flight {
             sight,
             evidence,
             handle,
+            unkept: false,
             failures: 0,
             sights: 0,
             told: None,
@@ -108,7 +111,8 @@ impl Flight {
                 let now = self.craft.clock.now();
                 poll_at = now.plus(pause);
                 if self.evidence.claim.is_last_word() {
-                    self.keep().await;
+                    // Kept with the verdict, if the first look at the target settles the run.
+                    self.unkept = true;
                     sight_at = Some(now);
                 }
             }
@@ -127,6 +131,7 @@ impl Flight {
                     self.prove().await;
                     return self.settle().await;
                 }
+                self.keep_what_is_owed().await;
                 if overdue {
                     self.tell_early().await;
                 }
@@ -232,12 +237,19 @@ impl Flight {
     }
 
     async fn follow(&mut self, handle: Handle) -> Duration {
+        // The newest handle is stored before the next look.
+        self.keep_what_is_owed().await;
         match self.call(self.pad.driver.look(&handle)).await {
             Ok((state, newest)) => {
                 self.failures = 0;
                 if newest != handle {
                     self.handle = Some(newest);
-                    self.keep().await;
+                    self.unkept = true;
+                    // What the marker finds again is not lost if the agent dies now. Any other
+                    // handle is: the one that the ledger has may be used up.
+                    if self.pad.driver.resume() != Resume::ByMarker {
+                        self.keep().await;
+                    }
                 }
                 self.hear(state).await;
                 let age = self.craft.clock.now().since(self.run.terms.start(self.evidence.accepted_at));
@@ -256,6 +268,7 @@ impl Flight {
     async fn doubt_success(&mut self) {
         let stands = !matches!(self.evidence.claim, Claim::Done { .. }) || self.evidence.first_complete().is_some();
         let Some(handle) = self.handle.clone().filter(|_| !stands) else { return };
+        self.keep_what_is_owed().await;
         if let Ok((state, newest)) = self.call(self.pad.driver.look(&handle)).await {
             self.handle = Some(newest);
             if !matches!(state.progress, Progress::Done { .. }) {
@@ -448,10 +461,18 @@ impl Flight {
     }
 
     /// Keeps handle and evidence, so that a restart goes on from here.
-    async fn keep(&self) {
+    async fn keep(&mut self) {
+        self.unkept = false;
         let handle = self.handle.as_ref().map(Handle::as_str);
         if let Err(error) = self.craft.store.progress(self.run.marker, handle, &self.evidence).await {
             warn!(%error, "could not keep progress");
+        }
+    }
+
+    /// Keeps what was put off in the hope that the verdict would come first.
+    async fn keep_what_is_owed(&mut self) {
+        if self.unkept {
+            self.keep().await;
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
     fs::{File, TryLockError},
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -40,15 +41,25 @@ pub struct Sqlite {
 
 /// Most rows of one answer: what nobody can read does not fill memory.
 const MOST: u32 = 10_000;
+/// Between two commits. A run is submitted, asked about and judged that much later at most, which is
+/// nothing beside the half second between two looks; a flush of the disk for each would cost more
+/// than all else that the agent does for a run.
+const REST: Duration = Duration::from_millis(100);
 
 impl Sqlite {
     /// Opens the ledger, makes it if it is not there, and brings an older one up to date, with a
     /// backup beside it named by `now`.
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
+        Self::open_with(path, now, REST)
+    }
+
+    /// As `open`, with another rest between two commits: none for a caller that writes one thing after
+    /// the other, with nobody to share a commit with.
+    pub fn open_with(path: &Path, now: Timestamp, rest: Duration) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         let connection = schema::open(path, now)?;
         let readers = Readers::start(path)?;
-        let writer = Writer::start(connection, path)?;
+        let writer = Writer::start(connection, path, rest)?;
         Ok(Self { writer, readers, _lock: lock })
     }
 

@@ -10,7 +10,7 @@ use super::{
     write::{Answer, Write},
 };
 use crate::{
-    canary::{Evidence, Marker, Outcome, Phase, Route, RouteId, Run, Sample, Timestamp, Verdict},
+    canary::{Evidence, Marker, Outcome, Phase, Route, RouteId, Run, Sample, Terms, Timestamp, Verdict},
     detect::{Deploy, Incident, Input},
     store::{JournalEntry, Notice, retention},
 };
@@ -181,18 +181,27 @@ impl Page<'_> {
         Ok(id)
     }
 
+    /// Objective and deadline of a shape; read only if it is not the newest of its route.
+    fn lengths(&self, route: RouteId, shape: i64) -> Result<(Duration, Duration)> {
+        if let Some((_, known)) = self.shapes.get(&route).filter(|(id, _)| *id == shape) {
+            return Ok((known.objective, known.deadline));
+        }
+        let mut found = self.on.prepare_cached("SELECT body FROM shapes WHERE id = ?1")?;
+        let body: String = found.query_row([shape], |row| row.get(0))?;
+        let shape: Shape = serde_json::from_str(&body).map_err(unreadable)?;
+        Ok((shape.objective, shape.deadline))
+    }
+
     fn verdict(&self, verdict: &Verdict) -> Result<()> {
         let known = self
             .on
-            .prepare_cached(
-                "SELECT pending, outcome, due, body FROM runs JOIN shapes ON shapes.id = shape WHERE marker = ?1",
-            )?
+            .prepare_cached("SELECT pending, outcome, due, shape FROM runs WHERE marker = ?1")?
             .query_row(params![key(verdict.run)], |row| {
                 Ok((
                     row.get::<_, bool>(0)?,
                     row.get::<_, Option<String>>(1)?,
                     row.get::<_, i64>(2)?,
-                    row.get::<_, String>(3)?,
+                    row.get::<_, i64>(3)?,
                 ))
             })
             .optional()?;
@@ -206,12 +215,8 @@ impl Page<'_> {
             )?;
             return Ok(());
         }
-        let shape: Shape = serde_json::from_str(&shape).map_err(unreadable)?;
-        let terms = crate::canary::Terms {
-            due: Timestamp::from_micros(due),
-            objective: shape.objective,
-            deadline: shape.deadline,
-        };
+        let (objective, deadline) = self.lengths(verdict.route, shape)?;
+        let terms = Terms { due: Timestamp::from_micros(due), objective, deadline };
         let watch_until = retention::watch_until(&terms, verdict).map(Timestamp::as_micros);
         self.run(
             "UPDATE runs SET pending = 0, outcome = ?2, judged_at = ?3, more = ?4, judged = NULL, evidence = ?5,

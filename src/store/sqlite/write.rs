@@ -1,9 +1,14 @@
 //! The writer: one thread, one connection. It takes what waits, writes it in one transaction, and
 //! answers everybody after the commit, so that a hundred runs cost one flush of the disk.
+//!
+//! After each commit it rests, so that the next one gathers more: what a commit costs hardly depends
+//! on how much is in it, and who waits for it has time. What comes while it rests is not known to be
+//! kept until the next commit has returned, as ever.
 
 use std::{
     path::{Path, PathBuf},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -113,9 +118,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+    /// `rest`: how long it waits after each commit.
+    pub(super) fn start(connection: Connection, path: &Path, rest: Duration) -> Result<Self, StoreError> {
         let (queue, waiting) = mpsc::channel(WAITING);
-        let mut pen = Pen { book: Book::new(connection), path: path.to_owned(), broken: false };
+        let mut pen = Pen { book: Book::new(connection), path: path.to_owned(), rest, broken: false };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || pen.run(waiting));
         let thread = thread.map_err(|error| StoreError::Unavailable { detail: error.to_string() })?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
@@ -143,6 +149,7 @@ impl Drop for Writer {
 struct Pen {
     book: Book,
     path: PathBuf,
+    rest: Duration,
     /// The last transaction could not even be begun or undone: the connection is to be made anew.
     broken: bool,
 }
@@ -161,6 +168,15 @@ impl Pen {
                 // A caller that went away does not need the answer.
                 let _ = reply.send(answer);
             }
+            self.have_a_rest(&waiting);
+        }
+    }
+
+    /// Ends early only if nobody can come any more.
+    #[expect(clippy::disallowed_methods, reason = "the thread is the ledger's own: it blocks no worker")]
+    fn have_a_rest(&self, waiting: &mpsc::Receiver<(Write, Reply)>) {
+        if !self.rest.is_zero() && !(waiting.is_closed() && waiting.is_empty()) {
+            std::thread::sleep(self.rest);
         }
     }
 
@@ -201,7 +217,7 @@ mod tests {
     fn pen(folder: &Path) -> Pen {
         let path = folder.join("ledger.db");
         let connection = schema::open(&path, Timestamp::EPOCH).expect("opens");
-        Pen { book: Book::new(connection), path, broken: false }
+        Pen { book: Book::new(connection), path, rest: Duration::ZERO, broken: false }
     }
 
     fn setting(name: &str, length: usize) -> Write {
