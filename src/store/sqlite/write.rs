@@ -175,7 +175,8 @@ impl Pen {
     /// Ends early only if nobody can come any more.
     #[expect(clippy::disallowed_methods, reason = "the thread is the ledger's own: it blocks no worker")]
     fn have_a_rest(&self, waiting: &mpsc::Receiver<(Write, Reply)>) {
-        if !self.rest.is_zero() && !(waiting.is_closed() && waiting.is_empty()) {
+        let is_last = waiting.is_closed() && waiting.is_empty();
+        if !is_last {
             std::thread::sleep(self.rest);
         }
     }
