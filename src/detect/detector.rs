@@ -4,6 +4,7 @@
 mod alarm;
 mod cases;
 mod eyes;
+mod parting;
 mod pending;
 mod scene;
 

@@ -6,6 +6,8 @@ pub mod case;
 pub mod causes;
 pub mod chance;
 pub mod detector;
+pub mod end;
+pub mod field;
 pub mod incident;
 pub mod input;
 pub mod suspects;

@@ -1,0 +1,124 @@
+//! Parting: when the runs of one case are two faults after all, and when two cases are one.
+
+use crate::{
+    canary::{Marker, Timestamp},
+    detect::{
+        case::{Bad, Case},
+        detector::{Detector, resolve},
+        end::would_have_shown,
+        incident::write_labels,
+        input::Change,
+        suspects::{Seen, Suspect},
+        trail::Spot,
+    },
+};
+
+impl Detector {
+    /// What two faults are if they are one that has spread: since the later began, one set covers all
+    /// that is red.
+    pub(super) fn spread(&self, case: &Case, faults: &[Suspect], until: Option<Timestamp>) -> Option<Suspect> {
+        let begins = |n: usize| {
+            let own = case.bad.values().filter(|bad| {
+                let at = bad.place as usize;
+                faults[n].places.has(at) && !faults.iter().enumerate().any(|(m, other)| m != n && other.places.has(at))
+            });
+            own.map(Bad::hit_at).min()
+        };
+        let from = (0..faults.len()).filter_map(begins).max()?;
+        let family = case.incident.family;
+        let seen = self.seen(family, |run| case.bad.contains_key(run), from, until, Some(case));
+        let [one] = &self.faults(family, &seen)[..] else { return None };
+        let all = seen.iter().enumerate().all(|(at, seen)| seen.red == 0 || one.places.has(at));
+        let wider = faults.iter().all(|fault| one.places.overlap(&fault.places) == fault.places.count());
+        (all && wider).then(|| one.clone())
+    }
+
+    /// Whether a fault among a case's runs has not ended meanwhile: then the case narrows, and is not
+    /// two.
+    pub(super) fn goes_on(&self, case: &Case, fault: &Suspect) -> bool {
+        let own = case.bad.values().filter(|bad| fault.places.has(bad.place as usize));
+        let Some(last) = own.map(Bad::hit_at).max() else { return false };
+        let after =
+            |spot: &&Spot| spot.is_green() && spot.hit_at(case.incident.family) > last && spot.effect < case.last_hit;
+        let clean: usize = fault.places.each().map(|at| self.trails[at].newest().filter(after).count()).sum();
+        !would_have_shown(fault.inside, clean as u32)
+    }
+
+    /// The runs of a further fault leave a case: they are pending again, and open their own.
+    pub(super) fn split(&mut self, at: usize, fault: &Suspect, now: Timestamp, changes: &mut Vec<Change>) {
+        let case = &mut self.cases[at];
+        let leaves = |bad: &Bad| fault.places.has(bad.place as usize) && !case.covers.has(bad.place as usize);
+        let leaving: Vec<Bad> = case.bad.values().filter(|bad| leaves(bad)).cloned().collect();
+        if leaving.len() < 2 || leaving.len() == case.bad.len() {
+            return;
+        }
+        let text = format!("{} runs on {} are another fault's", leaving.len(), write_labels(&fault.labels));
+        case.tell(now, text);
+        case.lose(&leaving, &self.trails);
+        let (id, family) = (case.incident.id.clone(), case.incident.family);
+        let known = self.cases.iter().position(|case| {
+            case.incident.is_open()
+                && case.incident.id != id
+                && case.is_of(family)
+                && leaving.iter().all(|bad| case.covers.has(bad.place as usize))
+        });
+        if let Some(known) = known {
+            for bad in leaving {
+                self.cases[known].take(bad, &self.trails);
+            }
+            return;
+        }
+        let because = format!("told apart from {id}");
+        self.begin(leaving, Some(self.cases[at].clone()), Some(because), now, changes);
+    }
+
+    /// Open cases of one family that one label set explains better than two do, even if the second
+    /// were free, become one: the older. What was told as two is not lightly made one.
+    pub(super) fn merge(&mut self, now: Timestamp, changes: &mut Vec<Change>) {
+        let open = |case: &Case| case.incident.is_open() && case.blind_to.is_empty() && !case.bad.is_empty();
+        for younger in (1..self.cases.len()).rev() {
+            if !open(&self.cases[younger]) || self.cases[younger].ranked_at != now {
+                continue;
+            }
+            let into = (0..younger).find(|older| {
+                let (a, b) = (&self.cases[*older], &self.cases[younger]);
+                let alike = a.bad.values().any(|bad| b.has_been(bad.spot.outcome));
+                let alike = alike && a.incident.family == b.incident.family;
+                open(a) && alike && !b.apart_from.contains(&a.incident.id) && self.are_one(a, b)
+            });
+            let Some(into) = into else { continue };
+            let leaving: Vec<Bad> = self.cases[younger].bad.values().cloned().collect();
+            let because = format!("the same fault as {}", self.cases[into].incident.id);
+            let text = format!("{} is the same fault", self.cases[younger].incident.id);
+            self.cases[into].tell(now, text);
+            for bad in leaving {
+                self.cases[into].take(bad, &self.trails);
+            }
+            self.cases[younger].bad.clear();
+            resolve(&mut self.cases[younger], now, because, changes);
+        }
+    }
+
+    pub(super) fn are_one(&self, a: &Case, b: &Case) -> bool {
+        let family = a.incident.family;
+        let (older, younger) = if a.effect.0 <= b.effect.0 { (a, b) } else { (b, a) };
+        let until = Some(a.until().max(b.until()));
+        let in_case = |case: &Case, run: &Marker| case.bad.contains_key(run);
+        let score = |seen: &[Seen]| self.best(family, seen).map_or(0.0, |best| best.score);
+        // From the beginning, or from when the younger began: the older may have spread.
+        [older.effect.0, younger.effect.0].into_iter().any(|from| {
+            let in_both = |run: &Marker| in_case(a, run) || in_case(b, run);
+            let mut both = self.seen(family, in_both, from, until, Some(older));
+            for bad in younger.bad.values().filter(|bad| bad.hit_at() >= from) {
+                both[bad.place as usize].red += 1;
+            }
+            let Some(one) = self.best(family, &both) else { return false };
+            let old = self.seen(family, |run| in_case(older, run), from, until, Some(older));
+            let new = self.seen(family, |run| in_case(younger, run), from, until, Some(younger));
+            let mut places = a.bad.values().chain(b.bad.values()).map(|bad| bad.place as usize);
+            places.all(|place| one.places.has(place))
+                && old.iter().any(|seen| seen.red > 0)
+                && one.score >= score(&old) + score(&new)
+        })
+    }
+}
