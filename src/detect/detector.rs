@@ -214,13 +214,10 @@ impl Detector {
         }
         let spot = Spot::of(verdict);
         if verdict.agent_away {
-            // Counted towards nothing, whatever was thought of the run before.
+            // Counted towards nothing. What a case was told of on it stands until other runs speak.
             self.trails[place as usize].recent.retain(|known| known.run != spot.run);
             self.pending.retain(|bad| bad.spot.run != spot.run);
             self.strays.retain(|bad| bad.spot.run != spot.run);
-            if let Some(case) = self.cases.iter_mut().find(|case| case.bad.contains_key(&spot.run)) {
-                case.revise(&spot);
-            }
             return;
         }
         let before = self.trails[place as usize].remember(spot.clone());

@@ -41,12 +41,22 @@ struct Teller {
     changes: Vec<(Timestamp, Change)>,
     /// Of the verdicts that come next.
     phase: Option<Phase>,
+    /// Whether the agent was away for the verdicts that come next.
+    away: bool,
 }
 
 impl Teller {
     fn new() -> Self {
         let routes = routes();
-        Self { detector: Detector::new(&routes), routes, now: at(0), n: 0, changes: Vec::new(), phase: None }
+        Self {
+            detector: Detector::new(&routes),
+            routes,
+            now: at(0),
+            n: 0,
+            changes: Vec::new(),
+            phase: None,
+            away: false,
+        }
     }
 
     fn input(&mut self, input: &Input) {
@@ -72,7 +82,7 @@ impl Teller {
             also: Vec::new(),
             provisional,
             seen_late: false,
-            agent_away: false,
+            agent_away: self.away,
             at: self.now,
             evidence: Arc::new(evidence),
         };
@@ -290,8 +300,15 @@ fn a_snapshot_and_the_inputs_since_give_the_same_state() {
     let (restored, changes) =
         Detector::restore(&teller.detector.snapshot(), &teller.routes, teller.now).expect("readable");
     assert!(changes.is_empty());
-    let mut other =
-        Teller { detector: restored, routes: routes(), now: teller.now, n: teller.n, changes: Vec::new(), phase: None };
+    let mut other = Teller {
+        detector: restored,
+        routes: routes(),
+        now: teller.now,
+        n: teller.n,
+        changes: Vec::new(),
+        phase: None,
+        away: false,
+    };
     teller.minutes(41..50, outcome);
     other.minutes(41..50, outcome);
     assert_eq!(teller.detector.snapshot(), other.detector.snapshot());
@@ -505,4 +522,27 @@ fn when_nothing_can_be_seen_anywhere_the_agent_itself_is_suspected() {
     other.minutes(0..30, green);
     other.minutes(30..34, |route, _| if route % 2 == 1 { Outcome::Unknown } else { Outcome::Landed });
     assert_eq!(doubts(&other), 0);
+}
+
+#[test]
+fn an_incident_stays_what_it_was_when_the_agent_was_away_while_its_runs_were_judged() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    let runs: Vec<Marker> = (0..3u64)
+        .map(|n| {
+            teller.n += 1;
+            let run = Marker::mint(at(1800 + n), teller.n);
+            teller.now = at(1815 + n * 12);
+            teller.verdict(run, n as usize, at(1800 + n), Outcome::Lost, true);
+            run
+        })
+        .collect();
+    teller.now = at(1850);
+    teller.input(&Input::Tick);
+    assert_eq!(teller.opened()[0].outcome, Outcome::Lost);
+    teller.away = true;
+    for (n, run) in runs.into_iter().enumerate() {
+        teller.verdict(run, n, at(1800 + n as u64), Outcome::Unknown, false);
+    }
+    assert_eq!((teller.opened()[0].outcome, teller.resolved()), (Outcome::Lost, 0));
 }
