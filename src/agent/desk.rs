@@ -411,6 +411,12 @@ impl Desk {
         if let Some(metrics) = &self.metrics {
             let open: Vec<_> = self.detector.open_incidents().collect();
             metrics.incidents(&open);
+            // Until there are notifiers nobody accepts a page, and the second path must know.
+            let mut untold: Vec<_> =
+                open.iter().map(|incident| (incident.opening(), &incident.id, incident.severity)).collect();
+            untold.sort();
+            let untold: Vec<_> = untold.into_iter().map(|(_, id, severity)| (id.clone(), severity)).collect();
+            metrics.undelivered(&untold);
         }
     }
 }

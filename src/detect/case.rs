@@ -84,6 +84,9 @@ pub struct Case {
     pub clean: u32,
     /// The longest pause after which it was thought to be over, and was not.
     pub longest_pause: Duration,
+    /// How it stood when it was over, if it was opened again since.
+    #[serde(default)]
+    pub before: Option<Box<Before>>,
     /// What was told of this opening, if anything was.
     pub told: Option<Severity>,
     /// When a reopening was told last.
@@ -117,6 +120,20 @@ pub struct Hit {
     pub last_hit: Timestamp,
     /// Bad runs there.
     pub runs: u32,
+}
+
+/// How a case stood when it was over, kept while it is open again: the new runs may turn out to be
+/// another fault's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// As it was told.
+    pub incident: Incident,
+    /// What its suspects covered.
+    pub covers: Places,
+    /// It hit every run, so that what it is now can be told from what it was.
+    pub was_total: bool,
+    /// When the first run of the new opening was hit.
+    pub until: Timestamp,
 }
 
 /// Maps with keys that JSON cannot have, as lists of pairs.
@@ -193,6 +210,7 @@ impl Case {
             base: Vec::new(),
             clean: 0,
             longest_pause: Duration::ZERO,
+            before: None,
             told: None,
             told_again_at: None,
             blind_to: BTreeSet::new(),

@@ -11,9 +11,9 @@ pub const GREENS_TO_RESOLVE: usize = 3;
 const WOULD_HAVE_SHOWN: f64 = 0.05;
 /// One lost run alone stays open so long: a warning that is over in the second it is told helps nobody.
 const LONE: Duration = Duration::from_secs(600);
-/// A pause that was taken for the end is waited out the next time, and half as long again, but not longer
-/// than this: a fault that comes and goes is one incident and no row of pages.
-const LONGEST_WAIT: Duration = Duration::from_secs(1800);
+/// A pause that was taken for the end is waited out the next time, and a bit longer, so that a fault that
+/// comes and goes is one incident and no row of pages. A longer pause than this is an end.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// However rare the bad runs were: after so long without one it is over, and the next one reopens it.
 const QUIET_IS_OVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -49,11 +49,11 @@ impl Case {
         let quiet = now.since(self.last_bad);
         if !self.is_intermittent() {
             let lone = self.bad.len() == 1 && self.incident.family.is_silent();
-            let pause = (self.longest_pause * 3 / 2).min(LONGEST_WAIT).max(if lone { LONE } else { Duration::ZERO });
+            let pause = (self.longest_pause * 5 / 4).max(if lone { LONE } else { Duration::ZERO });
             return (quiet >= pause).then(|| format!("{GREENS_TO_RESOLVE} greens on every hit route"));
         }
         let rate = self.rate();
-        let pause = (self.longest_pause * 3 / 2).min(LONGEST_WAIT);
+        let pause = self.longest_pause * 5 / 4;
         if quiet >= QUIET_IS_OVER {
             return Some("a day without a bad run".to_owned());
         }

@@ -9,7 +9,10 @@ use super::play::Played;
 use crate::{
     canary::{Outcome, Selector, Timestamp, time::Brief},
     detect::{Change, Deploy, Incident, Onset, incident::LabelSet, incident::write_labels},
-    sandbox::scenario::{ExpectDeploy, Scenario},
+    sandbox::{
+        Fault,
+        scenario::{ExpectDeploy, Scenario},
+    },
 };
 
 /// One line of JSON a scenario; field names are others' to rely on.
@@ -84,10 +87,21 @@ fn page<'p>(played: &'p Played, incident: &Incident) -> Option<(Timestamp, &'p I
     played.notices.iter().find(|notice| of(&notice.change)).map(|notice| (notice.at, &notice.incident))
 }
 
-/// When an incident that is over was told to be.
+/// When an incident that is over was told to be; of an opening that nobody was told of, when it was.
 fn over(played: &Played, incident: &Incident) -> Option<Timestamp> {
+    let over = incident.resolved_at?;
     let of = |change: &Change| matches!(change, Change::Resolved(id) if *id == incident.id);
-    incident.resolved_at.and_then(|_| played.notices.iter().rfind(|notice| of(&notice.change))).map(|notice| notice.at)
+    let mut told = played.notices.iter().filter(|notice| of(&notice.change));
+    told.find(|notice| notice.incident.resolved_at == Some(over)).map(|notice| notice.at).or(Some(over))
+}
+
+/// When the last of the faults that an incident is about was mended, before it was over.
+fn mended(scenario: &Scenario, incident: &Incident, over: Timestamp) -> Option<Timestamp> {
+    let about = |fault: &&Fault| {
+        scenario.routes.iter().any(|route| incident.routes.contains(&route.id) && fault.selector.covers(route))
+    };
+    let ends = scenario.faults.iter().filter(about).filter_map(|fault| fault.until).filter(|until| *until <= over);
+    ends.max().or_else(|| scenario.faults.iter().min_by_key(|fault| fault.from)?.until)
 }
 
 impl Report {
@@ -97,8 +111,10 @@ impl Report {
         let told = first.and_then(|incident| page(played, incident));
         let fault = scenario.faults.iter().min_by_key(|fault| fault.from);
         let detection = told.zip(fault).map(|((at, _), fault)| at.since(fault.from));
-        let mended = fault.and_then(|fault| fault.until);
-        let resolved = first.and_then(|i| over(played, i)).zip(mended).map(|(at, mended)| at.since(mended));
+        let resolved = first.and_then(|incident| {
+            let over = over(played, incident)?;
+            Some(over.since(mended(scenario, incident, over)?))
+        });
         let misses = misses(scenario, played, resolved);
         let opened = played.notices.iter().filter(|notice| matches!(notice.change, Change::Opened(_)));
         let pages = played.notices.iter().filter(|n| matches!(n.change, Change::Opened(_) | Change::Raised(_))).count();

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use crate::{
-    canary::{Family, Marker, Phase, State, Timestamp},
+    canary::{Family, Marker, Outcome, Phase, State, Timestamp},
     detect::{
-        case::{Bad, Case},
+        case::{Bad, Before, Case},
         detector::{Detector, resolve},
-        end::GREENS_TO_RESOLVE,
+        end::{GREENS_TO_RESOLVE, LONGEST_PAUSE},
         incident::{IncidentId, LabelSet, Severity, write_labels},
         input::Change,
         suspects::{LARGE, Places, SECOND_FAULT, Seen, Suspect},
+        trail::Spot,
     },
 };
 
@@ -121,7 +122,12 @@ impl Detector {
 
     /// Joins the group to an open case of its family if one label set explains both better than
     /// two do.
-    pub(super) fn join(&mut self, family: Family, group: &[Marker]) -> bool {
+    pub(super) fn join(&mut self, family: Family, group: &[Marker], now: Timestamp, changes: &mut Vec<Change>) -> bool {
+        if let Some(at) = (0..self.cases.len()).find(|at| self.is_another(*at, family, group)) {
+            let joining = self.take_pending(group);
+            self.detach(at, joining, now, changes);
+            return true;
+        }
         let open = |case: &Case| case.incident.is_open() && case.is_of(family);
         // Of two rare faults at once the second is hard to believe.
         let price = |case: &Case| if case.is_intermittent() { NEW_FAULT } else { SECOND_FAULT };
@@ -147,6 +153,7 @@ impl Detector {
             case.is_of(family)
                 && case.incident.detected_at.is_some()
                 && case.incident.resolved_at.is_some_and(|over| now.since(over) <= REOPEN || family.is_silent())
+                && self.could_be(case, &covered)
                 && self.one_explains(case, &covered, NEW_FAULT)
         });
         let mut bad = self.take_pending(&covered);
@@ -165,6 +172,19 @@ impl Detector {
             }
             None => self.begin(bad, None, None, now, changes),
         }
+    }
+
+    /// Whether pending runs can be the return of a case: where it was, and of its kind.
+    fn could_be(&self, case: &Case, group: &[Marker]) -> bool {
+        let mut runs = self.pending.iter().filter(|bad| group.contains(&bad.spot.run));
+        // Rare losses have not been everywhere yet.
+        let rare = case.is_intermittent() || case.inside.red <= 2;
+        // What is not there yet may be lost or only late.
+        let of_kind = |spot: &Spot| {
+            case.has_been(spot.outcome)
+                || spot.provisional && spot.outcome == Outcome::Lost && case.is_of(Family::Missing)
+        };
+        runs.all(|bad| of_kind(&bad.spot) && (rare || case.covers.has(bad.place as usize)))
     }
 
     /// Opens a case on runs that came one by one.
@@ -244,12 +264,21 @@ impl Detector {
         let because = bad.last().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
         let case = &mut self.cases[at];
         let before = case.incident.severity;
+        if let Some(first) = bad.first() {
+            let pause = first.spot.due.since(case.last_bad);
+            if pause <= LONGEST_PAUSE {
+                case.longest_pause = case.longest_pause.max(pause);
+            }
+            case.before = Some(Box::new(Before {
+                incident: case.incident.clone(),
+                covers: case.covers.clone(),
+                was_total: !case.is_intermittent() && case.inside.red > 2,
+                until: bad.iter().map(Bad::hit_at).min().unwrap_or(now),
+            }));
+        }
         case.incident.resolved_at = None;
         case.incident.resolved_because = None;
         case.incident.reopened_at = Some(now);
-        if let Some(first) = bad.first() {
-            case.longest_pause = case.longest_pause.max(first.spot.due.since(case.last_bad));
-        }
         for bad in bad {
             case.take(bad, &self.trails);
         }
@@ -287,7 +316,9 @@ impl Detector {
         let case = &self.cases[at];
         let family = case.incident.family;
         let in_case = |run: &Marker| case.bad.contains_key(run);
-        let from = self.since_others_recovered(case).unwrap_or(case.effect.0);
+        // An outage that came back is judged by what it does now.
+        let began = case.before.as_ref().filter(|before| before.was_total).map_or(case.effect.0, |before| before.until);
+        let from = self.since_others_recovered(case).unwrap_or(began);
         let mut seen = self.seen(family, in_case, from, until, Some(case));
         if !case.blind_to.is_empty() {
             for (place, trail) in self.trails.iter().enumerate() {
@@ -360,6 +391,9 @@ impl Detector {
         let pause = if self.field.len() <= LARGE { RANK_EVERY } else { RANK_LARGE_EVERY };
         if case.stale && (case.bad.len() <= SMALL || now.since(case.ranked_at) >= pause) {
             let until = Some(case.until());
+            if self.has_become_another(case, until) {
+                return self.detach(at, Vec::new(), now, changes);
+            }
             for fault in self.rank(at, now, until) {
                 self.split(at, &fault, now, changes);
             }

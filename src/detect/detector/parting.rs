@@ -1,19 +1,69 @@
 //! Parting: when the runs of one case are two faults after all, and when two cases are one.
 
 use crate::{
-    canary::{Marker, Timestamp},
+    canary::{Family, Marker, Timestamp},
     detect::{
         case::{Bad, Case},
         detector::{Detector, resolve},
         end::would_have_shown,
-        incident::write_labels,
+        incident::{Incident, write_labels},
         input::Change,
-        suspects::{Seen, Suspect},
+        suspects::{Seen, Suspect, rank},
         trail::Spot,
     },
 };
 
+/// What another name must explain better, in nats, before an outage that came back is another.
+const PLAINLY: f64 = 5.0;
+
 impl Detector {
+    /// Whether a case that is open again, together with pending runs, is a fault elsewhere: since it is
+    /// open again, one set explains both, and it is not where the case was.
+    pub(super) fn is_another(&self, at: usize, family: Family, group: &[Marker]) -> bool {
+        let case = &self.cases[at];
+        let Some(before) = case.before.as_ref().filter(|_| case.incident.is_open() && case.is_of(family)) else {
+            return false;
+        };
+        let of = |run: &Marker| case.bad.contains_key(run) || group.contains(run);
+        let seen = self.seen(family, of, before.until, None, Some(case));
+        let Some(best) = self.best(family, &seen) else { return false };
+        let red = || seen.iter().enumerate().filter(|(_, seen)| seen.red > 0).map(|(at, _)| at);
+        red().all(|at| best.places.has(at)) && red().any(|at| !before.covers.has(at)) && before.was_total
+    }
+
+    /// Whether a case that is open again is plainly another fault than the outage it was.
+    pub(super) fn has_become_another(&self, case: &Case, until: Option<Timestamp>) -> bool {
+        let Some(before) = case.before.as_ref().filter(|before| before.was_total) else { return false };
+        let family = case.incident.family;
+        let of = |run: &Marker| case.bad.contains_key(run);
+        let seen = self.seen(family, of, before.until, until, Some(case));
+        let ranked = rank(&self.field, &seen, self.stray(family, &seen));
+        let as_before = ranked.iter().find(|suspect| suspect.places == before.covers).map(|suspect| suspect.score);
+        ranked.first().is_some_and(|best| {
+            best.inside.red > 2
+                && best.places != before.covers
+                && as_before.is_none_or(|score| best.score > score + PLAINLY)
+        })
+    }
+
+    /// The runs of a case since it was opened again are another fault's: they open their own, and the
+    /// case is over as it was.
+    pub(super) fn detach(&mut self, at: usize, more: Vec<Bad>, now: Timestamp, changes: &mut Vec<Change>) {
+        let case = &mut self.cases[at];
+        let Some(before) = case.before.take() else { return };
+        let mut leaving: Vec<Bad> = case.bad.values().filter(|bad| bad.hit_at() >= before.until).cloned().collect();
+        case.lose(&leaving, &self.trails);
+        leaving.extend(more);
+        leaving.sort_by_key(|bad| (bad.spot.due, bad.spot.run));
+        let history = std::mem::take(&mut case.incident.history);
+        case.incident = Incident { history, ..before.incident };
+        case.covers = before.covers;
+        case.tell(now, "over as it was: the runs since are another fault's".to_owned());
+        let id = case.incident.id.clone();
+        changes.push(if case.told.take().is_some() { Change::Resolved(id.clone()) } else { Change::Moved(id.clone()) });
+        self.begin(leaving, None, Some(format!("told apart from {id}")), now, changes);
+    }
+
     /// What two faults are if they are one that has spread: since the later began, one set covers all
     /// that is red.
     pub(super) fn spread(&self, case: &Case, faults: &[Suspect], until: Option<Timestamp>) -> Option<Suspect> {

@@ -49,7 +49,7 @@ impl Detector {
                 return;
             }
         }
-        if self.join(family, &group) {
+        if self.join(family, &group, now, changes) {
             return;
         }
         self.ask(family, &group, now, changes);
