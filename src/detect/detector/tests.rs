@@ -371,9 +371,9 @@ fn a_fault_that_comes_back_within_a_day_is_the_same_incident_and_told_again_once
     let mut teller = Teller::new();
     teller.minutes(0..40, lost_on(0..4, 30..33));
     assert_eq!((teller.opened().len(), teller.resolved()), (1, 1));
-    teller.minutes(40..80, lost_on(0..4, 60..63));
+    teller.minutes(40..48, lost_on(0..4, 40..43));
     assert_eq!((teller.opened().len(), teller.resolved()), (2, 1), "a pause that ended badly is waited out");
-    teller.minutes(80..150, green);
+    teller.minutes(48..150, green);
     assert_eq!(teller.resolved(), 2);
     teller.minutes(150..240, lost_on(0..4, 150..153));
     let ids = told(&teller);
