@@ -63,9 +63,12 @@
 //!   narrows when part of what it hit has landed again, and what was told apart never becomes one again.
 //! * Provisional silent reds have a base rate, learned: how often a run of the route that was called
 //!   overdue has landed after all. Final silent ones have none.
-//! * One lost run alone stays open for ten minutes. A pause that was taken for the end of an incident is
-//!   waited out the next time, for half an hour at most. Silent losses of the last thirty days are known
-//!   as one fault when another comes, under a new id after a day.
+//! * One lost run alone stays open for ten minutes. A pause of up to ten minutes that was taken for the
+//!   end of an incident is waited out the next time, and a bit longer.
+//! * An incident is opened again only by runs of its kind, where it was; if they turn out to be another
+//!   fault's, it is over as it was and they open their own. Silent losses of the last thirty days are
+//!   known as one fault when another comes, under a new id after a day.
+//! * While no notifier exists every told incident counts as undelivered.
 //! * A resolve is told only of an opening that was told.
 //! * Suspects are searched by [`detect::suspects`] while an incident has few runs, each known to be good
 //!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
