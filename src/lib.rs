@@ -85,6 +85,7 @@ pub mod config;
 pub mod detect;
 pub mod http;
 pub mod metrics;
+pub mod notify;
 pub mod platform;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

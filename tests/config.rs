@@ -12,13 +12,14 @@ use landfall::{
     canary::{Mode, Schedule, Timestamp},
     cli::kinds::kinds,
     config::{self, Options, Plan, Problem, Problems},
+    notify::Notifier,
     platform::Platform,
     target::{Target, webhook::Intake},
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
 
-type Opened = Plan<Arc<dyn Platform>, Arc<dyn Target>>;
+type Opened = Plan<Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>>;
 
 fn load(path: &Path) -> Result<Opened, Problems> {
     load_with(path, Options { without_secrets: false, now: NOW })

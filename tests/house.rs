@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Modules by floor, from the ground up. Within one row nobody imports a neighbour.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("canary", 0),
     ("detect", 1),
     ("http", 1),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, u8); 12] = [
     ("target", 3),
     ("store", 3),
     ("metrics", 3),
+    ("notify", 3),
     ("agent", 4),
     ("web", 4),
     ("sandbox", 4),

@@ -31,13 +31,14 @@ use crate::{
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
     metrics::{Metrics, WatchedRoute},
+    notify::Notifier,
     platform::Platform,
     store::{Settlement, Store, StoreError},
     target::Target,
 };
 
 /// A plan with its drivers.
-pub type OpenPlan = Plan<Arc<dyn Platform>, Arc<dyn Target>>;
+pub type OpenPlan = Plan<Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>>;
 
 /// Every target is controlled this often, runs or no runs.
 const CONTROL_EVERY: Duration = Duration::from_secs(30);

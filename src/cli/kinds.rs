@@ -9,7 +9,8 @@ use std::{
 
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
-    config::{self, Kind, Kinds, NoNotifier, Options, Problem, Problems},
+    config::{self, Kind, Kinds, Options, Problem, Problems},
+    notify::Notifier,
     platform::{Platform, treasure_data},
     target::{
         Target, object_store, postgresql,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// The kinds of this Landfall. Webhook targets are doors of the agent's own intake.
-pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, NoNotifier> {
+pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>> {
     Kinds {
         platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
         targets: vec![

@@ -51,6 +51,13 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
+impl Written {
+    /// Names and values.
+    pub(super) fn pairs(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter().map(|(name, value)| (name.into_inner(), value.into_inner()))
+    }
+}
+
 /// Labels as meant.
 pub(super) fn read(written: Option<Written>, section: &Section<'_>, problems: &mut Problems) -> Labels {
     let pairs = written.unwrap_or_default().0;

@@ -2,8 +2,8 @@
 //! line, column, what is wrong and what would be right.
 //!
 //! A file is read (`file`), its tables are merged with those of the other files (`declared`), and
-//! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, notifiers, whose
-//! kind's own table the driver decodes), `canary` (and the product of its lists, the routes).
+//! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, and with `notify`
+//! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the routes).
 
 mod agent;
 mod canary;
@@ -14,6 +14,7 @@ mod labels;
 mod length;
 mod named;
 mod near;
+mod notify;
 pub mod plan;
 pub mod problem;
 mod secret;
@@ -30,7 +31,9 @@ pub use decode::HINT;
 pub use file::{Text, read as read_text};
 pub use length::Length;
 pub use near::nearest;
-pub use plan::{AgentPlan, CanaryPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, TargetPlan, worst_detection};
+pub use plan::{
+    AgentPlan, CanaryPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, Rules, TargetPlan, worst_detection,
+};
 pub use problem::{Problem, Problems};
 pub use secret::{PLACEHOLDER, SecretSource};
 pub use section::{Kind, Kinds, Opening, Section};
@@ -92,7 +95,6 @@ fn read<P, T, N>(
     let mut named = named::Reader { agent: &agent, options, problems };
     let (platforms, known_platforms) = named.platforms(&declared.platforms, &kinds.platforms);
     let (targets, known_targets) = named.targets(&declared.targets, &kinds.targets);
-    let notifiers = named.notifiers(&declared.notifiers, &kinds.notifiers);
     let (mut canaries, mut routes) = (Vec::new(), Vec::new());
     for canary in &declared.canaries {
         let name = named::Reader { agent: &agent, options, problems }.name(canary, CanaryName::new);
@@ -117,6 +119,9 @@ fn read<P, T, N>(
         let hint = "rename its canary, platform or target".to_owned();
         problems.push(Problem { file: agent.file.clone(), place: None, what, hint: Some(hint) });
     }
+    let mut named = named::Reader { agent: &agent, options, problems };
+    let notifiers =
+        notify::read(&declared.notifiers, &kinds.notifiers, if all_read { &routes } else { &[] }, &mut named);
     Plan { agent, platforms, targets, notifiers, canaries, routes }
 }
 

@@ -1,5 +1,5 @@
-//! `[platform.NAME]`, `[target.NAME]`, `[notify.NAME]`: a few keys of their own, and exactly one
-//! kind's table, which the kind's driver decodes.
+//! `[platform.NAME]`, `[target.NAME]`, `[notify.NAME]` (its own keys: `notify`): a few keys of their
+//! own, and exactly one kind's table, which the kind's driver decodes.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{
@@ -14,11 +14,11 @@ use super::{
     decode::{decode, kind_of},
     file::in_order,
     labels, near,
-    plan::{AgentPlan, NotifierPlan, PlatformPlan, TargetPlan},
+    plan::{AgentPlan, PlatformPlan, TargetPlan},
     problem::Problems,
     section::{Kind, Opening, Section},
 };
-use crate::canary::{Mode, NameError, NotifierName, PlatformName, TargetName};
+use crate::canary::{Mode, NameError, PlatformName, TargetName};
 
 /// A run each second, the shortest interval, for a route or two; a hundred routes a minute apart.
 const PER_HOUR: u32 = 3600;
@@ -41,10 +41,8 @@ struct TargetTable {
     labels: Option<labels::Written>,
 }
 
-/// Keys of `[notify.NAME]`: none.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NotifyTable {}
+/// Keys that hold a table and are no kinds.
+const OWN_TABLES: [&str; 2] = ["labels", "where"];
 
 /// What all tables are read with.
 pub(super) struct Reader<'a> {
@@ -106,26 +104,7 @@ impl Reader<'_> {
         (plans, known)
     }
 
-    /// Reads the notifiers.
-    pub(super) fn notifiers<N>(&mut self, declared: &[Declared<'_>], kinds: &[Kind<'_, N>]) -> Vec<NotifierPlan<N>> {
-        let mut plans = Vec::new();
-        for declared in declared {
-            if kinds.is_empty() {
-                let hint = "take it out; incidents stand on the status page, in the API and in the log";
-                self.wrong(declared, "no notifiers can be configured yet", hint);
-                continue;
-            }
-            let name = self.name(declared, NotifierName::new);
-            let (NotifyTable {}, kind) = self.own::<NotifyTable, N>("notify", declared, kinds);
-            let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
-            if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(NotifierPlan { name, driver });
-            }
-        }
-        plans
-    }
-
-    fn wrong(&mut self, declared: &Declared<'_>, what: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn wrong(&mut self, declared: &Declared<'_>, what: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(declared.section.problem(declared.name.span(), what, Some(hint.into())));
     }
 
@@ -156,7 +135,7 @@ impl Reader<'_> {
     }
 
     /// Tells the table's own keys from the kind's table.
-    fn own<'k, 't, W: DeserializeOwned + Default, D>(
+    pub(super) fn own<'k, 't, W: DeserializeOwned + Default, D>(
         &mut self,
         what: &str,
         declared: &Declared<'t>,
@@ -166,7 +145,7 @@ impl Reader<'_> {
         let mut chosen = Vec::new();
         for (key, value) in in_order(declared.section.table.get_ref()) {
             let name = &**key.get_ref();
-            if name != "labels" && (table(value).is_some() || kinds.iter().any(|kind| kind.name == name)) {
+            if !OWN_TABLES.contains(&name) && (table(value).is_some() || kinds.iter().any(|kind| kind.name == name)) {
                 chosen.push((key, value));
             } else {
                 rest.insert(key.clone(), value.clone());
@@ -226,7 +205,7 @@ impl Reader<'_> {
         Some((kind, Section { file: section.file, table: Spanned::new(place, table.clone()) }))
     }
 
-    fn open<D>(&mut self, declared: &Declared<'_>, kind: &Kind<'_, D>, section: Section<'_>) -> Option<D> {
+    pub(super) fn open<D>(&mut self, declared: &Declared<'_>, kind: &Kind<'_, D>, section: Section<'_>) -> Option<D> {
         let opening = Opening {
             name: declared.name.get_ref(),
             section,

@@ -4,7 +4,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    canary::{CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, TargetName},
+    canary::{CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName},
+    detect::Severity,
     http::Wire,
 };
 
@@ -79,8 +80,33 @@ pub struct TargetPlan<T> {
 pub struct NotifierPlan<N> {
     /// Its name.
     pub name: NotifierName,
+    /// What it is told of.
+    pub rules: Rules,
     /// The opened driver.
     pub driver: N,
+}
+
+/// Which incidents a notifier is told of, and who is told instead. Without rules: of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Of these severities. Empty: only in the place of another notifier.
+    pub severities: Vec<Severity>,
+    /// Of incidents that hit a route which this covers.
+    pub only: Selector,
+    /// Who is told as well when this one refuses, or fails for `second_after`.
+    pub second: Option<NotifierName>,
+    /// How long it may fail before that.
+    pub second_after: Duration,
+}
+
+/// A receiver that fails for this long is not only slow: somebody else is told as well.
+const SECOND_AFTER: Duration = Duration::from_secs(30);
+
+impl Default for Rules {
+    fn default() -> Self {
+        let severities = Severity::ALL.to_vec();
+        Self { severities, only: Selector::default(), second: None, second_after: SECOND_AFTER }
+    }
 }
 
 /// The driver of a notifier where there are none.

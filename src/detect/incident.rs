@@ -51,6 +51,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every severity, the quietest first.
+    pub const ALL: [Severity; 2] = [Severity::Warning, Severity::Critical];
+
     /// The name in JSON, metrics and pages.
     pub fn as_str(self) -> &'static str {
         match self {
