@@ -2,8 +2,10 @@
 //! labels are written from packed state (`metrics/routes.rs`), since the crate's own vectors need
 //! 227 MB at 10,000 routes; the crate carries the rest.
 
+mod catalogue;
 mod phases;
 mod routes;
+mod telling;
 mod text;
 
 use std::{
@@ -13,102 +15,15 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-pub use routes::WatchedRoute;
+pub use self::{catalogue::*, routes::WatchedRoute, telling::Told};
 
 use crate::{
     canary::{Outcome, PlatformName, RouteId, TargetName, Timestamp, Verdict},
     detect::{Deploy, Incident, IncidentId, Severity},
 };
-
-/// A metric's name, type and help.
-#[derive(Clone, Copy, Debug)]
-pub struct Family {
-    /// Its whole name.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    help: &'static str,
-}
-
-impl Family {
-    /// What it says, in one line.
-    pub fn help(&self) -> &'static str {
-        self.help.trim()
-    }
-
-    fn opts(&self) -> Opts {
-        Opts::new(self.name, self.help())
-    }
-}
-
-macro_rules! families {
-    ($(#[doc = $help:literal] $name:ident $kind:ident $text:literal;)*) => {
-        $(#[doc = $help] pub const $name: Family = Family {
-            name: concat!("landfall_", $text), kind: stringify!($kind), help: $help
-        };)*
-        /// Every metric there is.
-        pub const CATALOGUE: &[Family] = &[$($name),*];
-    };
-}
-
-families! {
-    /// Final verdicts of runs, by outcome. A corrected run counts under both outcomes.
-    RUNS_TOTAL counter "runs_total";
-    /// Rows of finally judged runs that could be seen: expected, and of these landed and missing; beside them duplicated and corrupted.
-    ROWS_TOTAL counter "rows_total";
-    /// 1 if the route's newest verdict is green or amber, 0 if it is red; absent while it is unknown or there is none.
-    ROUTE_UP gauge "route_up";
-    /// When rows of this route were last seen landed, in seconds since the epoch.
-    LAST_LANDED gauge "last_landed_timestamp_seconds";
-    /// When a run of this route was last judged, in seconds since the epoch.
-    LAST_VERDICT gauge "last_verdict_timestamp_seconds";
-    /// How long runs spent in each phase, in seconds; objectives and deadlines are exact bounds.
-    PHASE_DURATION histogram "phase_duration_seconds";
-    /// 1 for every configured route, with the labels that the user gave it.
-    ROUTE_INFO gauge "route_info";
-    /// Worst time from a total fault of this route to the page, in seconds.
-    DETECTION_BOUND gauge "detection_bound_seconds";
-    /// Incidents that were told and are not over.
-    INCIDENTS_OPEN gauge "incidents_open";
-    /// 1 while no notifier has accepted the page of this incident.
-    INCIDENT_UNDELIVERED gauge "incident_undelivered";
-    /// 1 if the target's last control passed: target and agent work without any platform.
-    TARGET_CONTROL_UP gauge "target_control_up";
-    /// 1 if the platform's API answered the last call.
-    PLATFORM_REACHABLE gauge "platform_reachable";
-    /// Runs ever begun, by the ledger.
-    RUNS_STARTED counter "runs_started_total";
-    /// Runs that have a final verdict, by the ledger.
-    RUNS_SETTLED counter "runs_settled_total";
-    /// Runs begun that have no final verdict yet.
-    RUNS_PENDING gauge "runs_pending";
-    /// How long ago the oldest run without a final verdict was due, in seconds.
-    OLDEST_PENDING gauge "oldest_pending_seconds";
-    /// How much later than due runs were begun, in seconds.
-    SCHEDULE_LATENESS histogram "schedule_lateness_seconds";
-    /// Runs that were due and not begun, because a cap was reached or the agent was away.
-    SCHEDULE_SKIPPED counter "schedule_skipped_total";
-    /// Attempts to notify, by notifier and result.
-    NOTIFICATIONS counter "notifications_total";
-    /// Notifications that nobody has accepted yet.
-    NOTIFICATIONS_PENDING gauge "notifications_pending";
-    /// Final verdicts that a later look changed.
-    CORRECTIONS counter "corrections_total";
-    /// When this service was last deployed, in seconds since the epoch.
-    DEPLOY gauge "deploy_timestamp_seconds";
-    /// 1 if the ledger can be written and read.
-    STORE_UP gauge "store_up";
-    /// 1 if the last reload of the config was taken, 0 if it was refused and the old config stays.
-    RELOAD_SUCCESSFUL gauge "config_last_reload_successful";
-    /// When the config was last taken, in seconds since the epoch.
-    RELOAD_SUCCESS gauge "config_last_reload_success_timestamp_seconds";
-    /// Always 1; says which Landfall this is.
-    BUILD_INFO gauge "build_info";
-}
 
 /// Services that deploys are exported for: the newest, so that a pipeline that posts nonsense
 /// cannot fill the series database.
@@ -138,24 +53,6 @@ pub struct LedgerCounts {
     pub oldest_pending: Option<Duration>,
 }
 
-/// How an attempt to notify ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The receiver took it.
-    Accepted,
-    /// It did not, or was not there; it will be tried again.
-    Failed,
-}
-
-impl Told {
-    fn as_str(self) -> &'static str {
-        match self {
-            Told::Accepted => "accepted",
-            Told::Failed => "failed",
-        }
-    }
-}
-
 /// All metrics of one agent.
 pub struct Metrics {
     registry: Registry,
@@ -166,8 +63,6 @@ pub struct Metrics {
     reachable: IntGaugeVec,
     lateness: Histogram,
     skipped: IntCounter,
-    notifications: IntCounterVec,
-    notifications_pending: IntGauge,
     deploys: GaugeVec,
     store_up: IntGauge,
     reload_successful: IntGauge,
@@ -179,6 +74,10 @@ pub struct Metrics {
 struct Packed {
     routes: routes::Routes,
     phases: phases::Phases,
+    telling: telling::Telling,
+    /// When it was last scraped, by the agent's clock: ages are told as of then.
+    scraped_at: Option<Timestamp>,
+    last_round: Option<Timestamp>,
     corrections: u64,
     ledger: Option<LedgerCounts>,
     deploys: BTreeMap<String, Timestamp>,
@@ -202,8 +101,6 @@ impl Metrics {
             reachable: gauges(PLATFORM_REACHABLE, &["platform"]),
             lateness: keep(&registry, Histogram::with_opts(lateness)),
             skipped: keep(&registry, IntCounter::with_opts(SCHEDULE_SKIPPED.opts())),
-            notifications: keep(&registry, IntCounterVec::new(NOTIFICATIONS.opts(), &["notifier", "result"])),
-            notifications_pending: gauge(NOTIFICATIONS_PENDING),
             deploys: keep(&registry, GaugeVec::new(DEPLOY.opts(), &["service"])),
             store_up: gauge(STORE_UP),
             reload_successful: gauge(RELOAD_SUCCESSFUL),
@@ -260,6 +157,18 @@ impl Metrics {
         }
     }
 
+    /// The routes that are paused, all of them. One that is not watched is remembered.
+    pub fn set_paused(&self, routes: impl IntoIterator<Item = RouteId>) {
+        self.packed().routes.set_paused(routes);
+    }
+
+    /// A scrape comes in at this time; the scheduler last went round then.
+    pub fn scraped(&self, now: Timestamp, last_round: Option<Timestamp>) {
+        let mut packed = self.packed();
+        packed.scraped_at = Some(now);
+        packed.last_round = last_round;
+    }
+
     /// What the ledger counts now.
     pub fn counted(&self, ledger: LedgerCounts) {
         self.packed().ledger = Some(ledger);
@@ -301,25 +210,6 @@ impl Metrics {
         self.skipped.inc_by(runs);
     }
 
-    /// The notifiers there are, so that their first failure is visible.
-    pub fn set_notifiers<'a>(&self, notifiers: impl IntoIterator<Item = &'a str>) {
-        for notifier in notifiers {
-            for told in [Told::Accepted, Told::Failed] {
-                self.notifications.with_label_values(&[notifier, told.as_str()]).inc_by(0);
-            }
-        }
-    }
-
-    /// One attempt to notify ended.
-    pub fn notified(&self, notifier: &str, told: Told) {
-        self.notifications.with_label_values(&[notifier, told.as_str()]).inc();
-    }
-
-    /// So many notifications wait.
-    pub fn notifications_pending(&self, n: usize) {
-        self.notifications_pending.set(n as i64);
-    }
-
     /// A deploy marker came in.
     pub fn deployed(&self, deploy: &Deploy) {
         let mut packed = self.packed();
@@ -351,13 +241,18 @@ impl Metrics {
     /// blocks nobody.
     pub fn render(&self) -> String {
         // Copied out under the lock and written outside: the task right of the waist never waits.
-        let (routes, phases, corrections, ledger) = {
-            let packed = self.packed();
-            (packed.routes.clone(), packed.phases.clone(), packed.corrections, packed.ledger)
+        let (routes, phases, telling, corrections, ledger, scraped_at, last_round) = {
+            let p = self.packed();
+            let (routes, phases, telling) = (p.routes.clone(), p.phases.clone(), p.telling.clone());
+            (routes, phases, telling, p.corrections, p.ledger, p.scraped_at, p.last_round)
         };
         let mut page = text::Page::with_capacity(routes.size_hint());
         routes.write(&mut page);
         phases.write(&mut page);
+        telling.write(&mut page, scraped_at);
+        if let Some(at) = last_round {
+            page.single(LAST_ROUND, at.as_secs_f64());
+        }
         page.single(CORRECTIONS, corrections);
         if let Some(ledger) = ledger {
             page.single(RUNS_STARTED, ledger.started);

@@ -424,9 +424,10 @@ fn caps(plan: &OpenPlan) -> HashMap<PlatformName, Cap> {
 fn watched_routes(plan: &OpenPlan, now: Timestamp) -> Vec<WatchedRoute> {
     let watched = |route: &Arc<crate::canary::Route>| {
         let canary = plan.canary(&route.canary)?;
-        let bound = worst_detection(canary.schedule.longest_gap(now), canary.objective);
+        let interval = canary.schedule.longest_gap(now);
+        let detection_bound = worst_detection(interval, canary.objective);
         let (objective, deadline) = (canary.objective, canary.deadline);
-        Some(WatchedRoute { route: Arc::clone(route), objective, deadline, detection_bound: bound })
+        Some(WatchedRoute { route: Arc::clone(route), objective, deadline, detection_bound, interval, since: now })
     };
     plan.routes.iter().filter_map(watched).collect()
 }

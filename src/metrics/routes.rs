@@ -1,9 +1,14 @@
 //! Families with route labels, written from packed state: some 200 bytes a route.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    DETECTION_BOUND, Family, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_UP, ROWS_TOTAL, RUNS_TOTAL,
+    COVERAGE_GAP, DETECTION_BOUND, Family, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_INTERVAL, ROUTE_PAUSED,
+    ROUTE_UP, ROWS_TOTAL, RUNS_TOTAL, WATCHED_SINCE,
     text::{Page, label, label_name},
 };
 use crate::{
@@ -22,6 +27,10 @@ pub struct WatchedRoute {
     pub deadline: Duration,
     /// Worst time from a total fault to the page.
     pub detection_bound: Duration,
+    /// Longest time between two runs that its schedule asks for.
+    pub interval: Duration,
+    /// When this plan was taken.
+    pub since: Timestamp,
 }
 
 const OUTCOMES: usize = Outcome::ALL.len();
@@ -35,25 +44,30 @@ pub(super) struct Routes {
     place: Arc<HashMap<RouteId, usize>>,
     /// What was counted of routes, watched or not: one that comes back goes on counting.
     resumed: Arc<HashMap<RouteId, [u64; OUTCOMES]>>,
+    paused: Arc<HashSet<RouteId>>,
 }
 
 /// What stands in the lines of one route, written once.
 struct Names {
+    route: RouteId,
     /// `canary="…",platform="…",target="…",mode="…"`
     labels: Box<str>,
     /// The user's labels, each after a comma.
     info: Box<str>,
     bound: f64,
+    interval: f64,
     pair: (PlatformName, TargetName),
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct State {
     outcomes: [u64; OUTCOMES],
     rows: [u64; ROW_STATES.len()],
     up: Option<bool>,
     /// When the run was due that `up` speaks of.
     due: Option<Timestamp>,
+    /// Since when it is watched.
+    since: Timestamp,
     landed_at: Option<Timestamp>,
     verdict_at: Option<Timestamp>,
 }
@@ -62,9 +76,7 @@ impl Routes {
     pub(super) fn set(&mut self, routes: &[WatchedRoute]) {
         let states = routes.iter().map(|watched| match self.place.get(&watched.route.id) {
             Some(at) => self.states[*at],
-            None => {
-                State { outcomes: self.resumed.get(&watched.route.id).copied().unwrap_or_default(), ..State::default() }
-            }
+            None => State::new(self.resumed.get(&watched.route.id).copied(), watched.since),
         });
         self.states = states.collect();
         self.names = routes.iter().map(Names::of).collect();
@@ -82,6 +94,10 @@ impl Routes {
             }
         }
         self.resumed = Arc::new(resumed);
+    }
+
+    pub(super) fn set_paused(&mut self, routes: impl IntoIterator<Item = RouteId>) {
+        self.paused = Arc::new(routes.into_iter().collect());
     }
 
     /// Takes a verdict in; answers the platform and target of its route, if it is watched.
@@ -102,7 +118,7 @@ impl Routes {
     }
 
     pub(super) fn size_hint(&self) -> usize {
-        4096 + self.names.iter().map(|names| (names.labels.len() + 64) * 22).sum::<usize>()
+        4096 + self.names.iter().map(|names| (names.labels.len() + 64) * 24).sum::<usize>()
     }
 
     pub(super) fn write(&self, page: &mut Page) {
@@ -124,6 +140,11 @@ impl Routes {
         self.gauge(page, LAST_LANDED, |_, state| state.landed_at.map(Timestamp::as_secs_f64));
         self.gauge(page, LAST_VERDICT, |_, state| state.verdict_at.map(Timestamp::as_secs_f64));
         self.gauge(page, DETECTION_BOUND, |names, _| Some(names.bound));
+        self.gauge(page, ROUTE_INTERVAL, |names, _| Some(names.interval));
+        self.gauge(page, WATCHED_SINCE, |_, state| Some(state.since.as_secs_f64()));
+        self.gauge(page, ROUTE_PAUSED, |names, _| self.paused.contains(&names.route).then_some(1.0));
+        // Nobody counts what is not covered yet.
+        page.family(COVERAGE_GAP);
         page.family(ROUTE_INFO);
         for names in self.names.iter() {
             match &*names.info {
@@ -148,6 +169,12 @@ impl Routes {
 }
 
 impl State {
+    fn new(outcomes: Option<[u64; OUTCOMES]>, since: Timestamp) -> Self {
+        let outcomes = outcomes.unwrap_or_default();
+        let rows = Default::default();
+        Self { outcomes, rows, up: None, due: None, since, landed_at: None, verdict_at: None }
+    }
+
     /// Counts what the newest sighting found. Of a corrected run the expected and missing rows
     /// were counted before, so only what has come since is added.
     fn count_rows(&mut self, verdict: &Verdict, corrects: Option<Outcome>) {
@@ -187,9 +214,11 @@ impl Names {
             taken.push(name);
         }
         Self {
+            route: route.id,
             labels: own.map(|(name, value)| label(name, value)).join(",").into(),
             info: info.join(",").into(),
             bound: watched.detection_bound.as_secs_f64(),
+            interval: watched.interval.as_secs_f64(),
             pair: (route.platform.clone(), route.target.clone()),
         }
     }

@@ -25,7 +25,8 @@ fn route(canary: &str, platform: &str, target: &str, labels: &[(&str, &str)]) ->
 }
 
 fn watched(route: &Arc<Route>) -> WatchedRoute {
-    WatchedRoute { route: route.clone(), objective: S(120), deadline: S(300), detection_bound: S(310) }
+    let (interval, since) = (S(60), Timestamp::from_secs(10));
+    WatchedRoute { route: route.clone(), objective: S(120), deadline: S(300), detection_bound: S(310), interval, since }
 }
 
 fn verdict(route: &Route, due: i64, outcome: Outcome, rows: Option<Rows>) -> Verdict {
@@ -73,7 +74,16 @@ const WEB: &str = r#"canary="c",platform="p",target="web",mode="append""#;
 fn busy() -> Metrics {
     let (metrics, web) = (metrics(), route("c", "p", "web", &[("worker", "v5")]));
     metrics.set_routes(&[watched(&web)]);
+    metrics.set_paused([web.id]);
     metrics.set_notifiers(["oncall"]);
+    metrics.notified("oncall", Told::Accepted);
+    metrics.accepted("oncall", Timestamp::from_secs(90));
+    metrics.notifications_pending(2);
+    metrics.notifications_wait_since(Some(Timestamp::from_secs(70)));
+    metrics.drilled(Timestamp::from_secs(20), [("oncall", true)]);
+    metrics.silences(1);
+    metrics.set_heartbeat(true);
+    metrics.scraped(Timestamp::from_secs(100), Some(Timestamp::from_secs(99)));
     metrics.verdict(&landed(&web, 60), None);
     metrics.undelivered(&[(IncidentId::typed("inc-1"), Severity::Critical)]);
     metrics.control(&web.target, true);
@@ -95,7 +105,8 @@ fn every_metric_is_exported_under_its_name_with_type_and_help() {
         assert_eq!(text.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name}");
         let series = |line: &str| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "));
         let bucket = format!("{name}_bucket{{");
-        assert!(text.lines().any(|line| series(line) || line.starts_with(&bucket)), "{name} has no series");
+        let has_series = text.lines().any(|line| series(line) || line.starts_with(&bucket));
+        assert_eq!(has_series, *name != COVERAGE_GAP.name, "{name}: nobody counts what is not covered yet");
     }
     let families = text.lines().filter(|line| line.starts_with("# TYPE")).count();
     assert_eq!(families, CATALOGUE.len(), "an exported metric is not in the catalogue");
@@ -232,6 +243,88 @@ fn series_of_removed_routes_go_and_those_of_kept_ones_stay() {
 }
 
 #[test]
+fn every_notifier_has_its_counters_at_zero_and_those_taken_out_have_none() {
+    let metrics = metrics();
+    assert!(!metrics.render().contains("landfall_drill_last"), "nobody to tell, nothing to drill");
+    metrics.set_notifiers(["mail", "oncall"]);
+    metrics.notified("oncall", Told::Refused);
+    metrics.drilled(Timestamp::from_secs(5), [("oncall", false), ("stranger", true)]);
+    let text = metrics.render();
+    let series =
+        |name: &str, result: &str| format!("landfall_notifications_total{{notifier=\"{name}\",result=\"{result}\"}}");
+    for (name, result, n) in
+        [("mail", "accepted", 0.0), ("mail", "failed", 0.0), ("mail", "refused", 0.0), ("oncall", "refused", 1.0)]
+    {
+        assert_eq!(value(&text, &series(name, result)), Some(n), "{name} {result}");
+    }
+    assert_eq!(value(&text, "landfall_drill_last_confirmed_timestamp_seconds"), Some(0.0), "0 is never");
+    assert_eq!(value(&text, "landfall_drill_last_sent_timestamp_seconds"), Some(5.0));
+    assert_eq!(value(&text, r#"landfall_drill_accepted{notifier="oncall"}"#), Some(0.0));
+    assert_eq!(value(&text, r#"landfall_drill_accepted{notifier="mail"}"#), None, "it was not asked");
+    assert_eq!(value(&text, r#"landfall_notifier_last_accepted_timestamp_seconds{notifier="mail"}"#), None);
+    metrics.set_notifiers(["oncall"]);
+    metrics.notified("mail", Told::Failed);
+    let text = metrics.render();
+    assert!(!text.contains("\"mail\"") && !text.contains("stranger"));
+    assert_eq!(value(&text, &series("oncall", "refused")), Some(1.0), "one that stays goes on counting");
+}
+
+#[test]
+fn a_notification_that_waits_grows_older_although_nobody_says_so() {
+    let metrics = metrics();
+    let age = |now: i64| {
+        metrics.scraped(Timestamp::from_secs(now), None);
+        value(&metrics.render(), "landfall_notifications_oldest_pending_seconds")
+    };
+    assert_eq!(age(100), Some(0.0));
+    metrics.notifications_wait_since(Some(Timestamp::from_secs(100)));
+    assert_eq!((age(130), age(190)), (Some(30.0), Some(90.0)));
+    assert_eq!(age(40), Some(0.0), "a clock that was stepped back makes no age");
+}
+
+#[test]
+fn a_heartbeat_is_exported_only_where_there_is_one() {
+    let metrics = metrics();
+    let at = || value(&metrics.render(), "landfall_heartbeat_last_success_timestamp_seconds");
+    assert_eq!(at(), None);
+    metrics.set_heartbeat(true);
+    assert_eq!(at(), Some(0.0));
+    metrics.heartbeat(Timestamp::from_secs(9));
+    metrics.set_heartbeat(true);
+    assert_eq!(at(), Some(9.0));
+    metrics.set_heartbeat(false);
+    assert_eq!(at(), None);
+}
+
+#[test]
+fn a_paused_route_says_so_only_while_it_is() {
+    let (metrics, web) = (metrics(), route("c", "p", "web", &[]));
+    let paused = || value(&metrics.render(), &format!("landfall_route_paused{{{WEB}}}"));
+    metrics.set_paused([web.id]);
+    metrics.set_routes(&[watched(&web)]);
+    assert_eq!(paused(), Some(1.0), "whichever is said first");
+    metrics.set_routes(&[watched(&web)]);
+    assert_eq!(paused(), Some(1.0));
+    metrics.set_paused([]);
+    assert_eq!(paused(), None);
+}
+
+#[test]
+fn a_route_is_watched_since_it_came_not_since_the_last_reload() {
+    let (metrics, web, s3) = (metrics(), route("c", "p", "web", &[]), route("c", "p", "s3", &[]));
+    metrics.set_routes(&[watched(&web)]);
+    let later = |route| WatchedRoute { since: Timestamp::from_secs(500), ..watched(route) };
+    metrics.set_routes(&[later(&web), later(&s3)]);
+    let text = metrics.render();
+    let since = |target: &str| {
+        let labels = WEB.replace("web", target);
+        value(&text, &format!("landfall_route_watched_since_timestamp_seconds{{{labels}}}"))
+    };
+    assert_eq!((since("web"), since("s3")), (Some(10.0), Some(500.0)));
+    assert_eq!(value(&text, &format!("landfall_route_interval_seconds{{{WEB}}}")), Some(60.0));
+}
+
+#[test]
 fn hostile_label_values_stay_inside_their_quotes() {
     let hostile = "a\"} 1\nlandfall_x{b=\"\\";
     let (metrics, web) =
@@ -271,8 +364,8 @@ fn a_large_fleet_has_a_bounded_number_of_series() {
         (0..10_000).map(|n| watched(&route("c", &format!("p{}", n / 100), &format!("t{}", n % 100), &[]))).collect();
     metrics.set_routes(&routes);
     let series = metrics.render().lines().filter(|line| !line.starts_with('#')).count();
-    // 11 outcomes, 5 row states, bound and info; 5 phases × (2 bounds, +Inf, sum, count).
-    assert_eq!(series, 10_000 * (11 + 5 + 2 + 25) + series_of_the_rest());
+    // 11 outcomes, 5 row states, bound, interval, since and info; 5 phases × (2 bounds, +Inf, sum, count).
+    assert_eq!(series, 10_000 * (11 + 5 + 4 + 25) + series_of_the_rest());
 }
 
 fn series_of_the_rest() -> usize {

@@ -101,6 +101,7 @@ pub(super) async fn ready(State(doors): Shared) -> Response {
 
 pub(super) async fn metrics(State(doors): Shared) -> Response {
     let metrics = Arc::clone(&doors.metrics);
+    metrics.scraped((doors.now)(), (doors.scheduled_at)());
     // Many routes take a while to write: not on a thread that others wait for.
     match tokio::task::spawn_blocking(move || metrics.render()).await {
         Ok(text) => typed("text/plain; version=0.0.4; charset=utf-8", text),
