@@ -91,6 +91,8 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             name: "fleet".into(),
             listen: ([127, 0, 0, 1], 0).into(),
             hosts: Vec::new(),
+            url: None,
+            runbook: None,
             intake: None,
             store: "fleet.db".into(),
             detect_within: None,

@@ -17,7 +17,7 @@ use landfall::{
         Sample, Sighting, TargetName, Terms, Timestamp, Verdict, Why,
     },
     detect::{Change, Deploy, Incident, IncidentId, Input, Onset, Severity},
-    store::{Delivery, JournalEntry, Notice, Settlement, Store, StoreError, memory::Memory, sqlite::Sqlite},
+    store::{Delivery, JournalEntry, Notice, Opening, Settlement, Store, StoreError, memory::Memory, sqlite::Sqlite},
 };
 
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -130,6 +130,8 @@ async fn everything(store: &dyn Store, now: Timestamp, targets: &[TargetName], r
         format!("{:?}", store.snapshot().await.unwrap()),
         format!("{:?}", store.journal(0).await.unwrap()),
         format!("{:?}", store.untold().await.unwrap()),
+        format!("{:?}", store.open_letters().await.unwrap()),
+        format!("{:?}", store.openings(7).await.unwrap()),
         format!("{:?}", store.counts().await.unwrap()),
         format!("{:?}", store.setting("a").await.unwrap()),
     ];
@@ -228,10 +230,12 @@ async fn anything(
             }
             11 => {
                 let untold = store.untold().await.unwrap();
-                if let Some(notice) = untold.first() {
-                    store.told(&notice.key, now).await.unwrap();
-                }
-                store.told("no such key", now).await.unwrap();
+                let taken = untold.iter().take(1).map(|notice| notice.key.clone()).chain(["no such key".to_owned()]);
+                let openings = untold.iter().take(2).map(|notice| Opening {
+                    done: dice.bool(),
+                    ..Opening::new(notice.incident.id.clone(), notice.incident.opening(), notice.incident.severity)
+                });
+                store.keep_openings(openings.collect(), taken.collect(), now).await.unwrap();
             }
             12 => {
                 let run = pick(dice, begun);

@@ -41,6 +41,11 @@ impl Dice {
         Marker::mint(now, self.roll(|dice| dice.u128(..)))
     }
 
+    /// A number from 0 up to 1.
+    pub fn fraction(&self) -> f64 {
+        self.roll(fastrand::Rng::f64)
+    }
+
     /// A length between half of it and the whole.
     pub fn jitter(&self, length: Duration) -> Duration {
         length.mul_f64(self.roll(|dice| 0.5 + dice.f64() / 2.0))

@@ -14,7 +14,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::{clock::Clock, scheduler::Want, scribe::Scribe};
+use super::{
+    clock::Clock,
+    outbox::{News, Order, Slot},
+    scheduler::Want,
+    scribe::Scribe,
+};
 use crate::{
     canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict},
     detect::{Board, Change, Deploy, Detector, IncidentId, Input},
@@ -133,6 +138,8 @@ pub struct Desk {
     pub(super) usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
     pub(super) wants: mpsc::Sender<Want>,
     pub(super) hearer: Arc<dyn Hearer>,
+    /// Tells people; none in replay.
+    pub(super) outbox: Option<Slot>,
     pub(super) confirms: Confirms,
     /// Routes whose last verdict was not green.
     pub(super) bad: HashSet<RouteId>,
@@ -251,30 +258,8 @@ impl Desk {
         }
     }
 
-    /// Incidents and notices that changes come to.
-    pub(super) fn note_all(&mut self, changes: Vec<Change>, now: Timestamp, settlement: &mut Settlement) {
-        for change in &changes {
-            let (id, kind) = match change {
-                Change::Opened(id) => (id, Some("opened")),
-                Change::Raised(id) => (id, Some("raised")),
-                Change::Resolved(id) => (id, Some("resolved")),
-                Change::Moved(id) => (id, None),
-                Change::Confirm(_) => continue,
-            };
-            let Some(incident) = self.detector.incident(id) else { continue };
-            settlement.incidents.retain(|known| known.id != *id);
-            settlement.incidents.push(incident.clone());
-            if let Some(kind) = kind {
-                let opening = incident.opening().as_micros();
-                let key = format!("{id}/{opening}/{kind}");
-                let notice = Notice { key, at: now, change: change.clone(), incident: incident.clone() };
-                settlement.notices.push(notice);
-            }
-        }
-    }
-
     fn note(&mut self, changes: Vec<Change>, now: Timestamp, batch: &mut Batch) {
-        self.note_all(changes.clone(), now, &mut batch.settlement);
+        note_all(&self.detector, changes.clone(), now, &mut batch.settlement);
         batch.changes.extend(changes);
     }
 
@@ -295,8 +280,30 @@ impl Desk {
         for notice in &notices {
             self.hearer.notice(notice);
         }
+        self.tell(&batch.changes, &notices);
         if is_much || (!self.ledger_is_down && self.seq - self.snapshot_seq >= SNAPSHOT) {
             self.keep_snapshot();
+        }
+    }
+
+    /// Has people told of what changed.
+    fn tell(&self, changes: &[Change], notices: &[Notice]) {
+        let Some(outbox) = &self.outbox else { return };
+        let news = changes.iter().filter_map(|change| {
+            let id = change.incident()?;
+            let notice = notices.iter().find(|notice| notice.change == *change);
+            let incident = self.detector.incident(id).or(notice.map(|notice| &notice.incident))?;
+            // Of what nobody was told yet nothing changes for anybody.
+            incident.detected_at?;
+            Some(News {
+                change: change.clone(),
+                incident: Arc::new(incident.clone()),
+                notice: notice.map(|notice| notice.key.clone()),
+            })
+        });
+        let news: Vec<News> = news.collect();
+        if !news.is_empty() {
+            outbox.put(Order::News(news));
         }
     }
 
@@ -374,6 +381,9 @@ impl Desk {
             if let Some(metrics) = &self.metrics {
                 metrics.deployed(&deploy);
             }
+            if let Some(outbox) = &self.outbox {
+                outbox.put(Order::Deploy(deploy.clone()));
+            }
             let _ = self.wants.try_send(Want::Deploy(first));
             if self.scribe.is_done() {
                 let _ = reply.send(());
@@ -411,13 +421,32 @@ impl Desk {
         if let Some(metrics) = &self.metrics {
             let open: Vec<_> = self.detector.open_incidents().collect();
             metrics.incidents(&open);
-            // Until there are notifiers nobody accepts a page, and the second path must know.
-            let mut untold: Vec<_> =
-                open.iter().map(|incident| (incident.opening(), &incident.id, incident.severity)).collect();
-            untold.sort();
-            let untold: Vec<_> = untold.into_iter().map(|(_, id, severity)| (id.clone(), severity)).collect();
-            metrics.undelivered(&untold);
         }
+    }
+}
+
+/// Incidents and notices that changes come to.
+pub(super) fn note_all(detector: &Detector, changes: Vec<Change>, now: Timestamp, settlement: &mut Settlement) {
+    for change in changes {
+        let (Some(id), kind) = (change.incident(), kind(&change)) else { continue };
+        let Some(incident) = detector.incident(id) else { continue };
+        settlement.incidents.retain(|known| known.id != *id);
+        settlement.incidents.push(incident.clone());
+        if let Some(kind) = kind {
+            let opening = incident.opening().as_micros();
+            let key = format!("{id}/{opening}/{kind}");
+            settlement.notices.push(Notice { key, at: now, incident: incident.clone(), change });
+        }
+    }
+}
+
+/// What people are told of a change, if anything.
+fn kind(change: &Change) -> Option<&'static str> {
+    match change {
+        Change::Opened(_) => Some("opened"),
+        Change::Raised(_) => Some("raised"),
+        Change::Resolved(_) => Some("resolved"),
+        Change::Moved(_) | Change::Confirm(_) => None,
     }
 }
 

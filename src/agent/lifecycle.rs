@@ -20,20 +20,21 @@ use super::{
     after::{self, After},
     clock::Clock,
     craft::{Craft, Dice, Pad},
-    desk::{self, Confirms, Desk, Told},
+    desk::{self, Confirms, Desk, Told, note_all},
+    outbox::{Audience, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
     scheduler::{Cap, Line, Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
 };
 use crate::{
-    canary::{Away, PlatformName, RouteId, Selector, TargetName, Timestamp, Usual},
+    canary::{Away, PlatformName, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
     platform::Platform,
-    store::{Settlement, Store, StoreError},
+    store::{Opening, Settlement, Store, StoreError},
     target::Target,
 };
 
@@ -76,6 +77,8 @@ pub struct Agent {
     told: mpsc::Sender<Told>,
     wants: mpsc::Sender<Want>,
     board: watch::Receiver<Arc<Board>>,
+    outbox: Option<Slot>,
+    letters: watch::Receiver<Arc<Vec<Opening>>>,
     round: Round,
     base: Base,
     craft: watch::Sender<Arc<Craft>>,
@@ -112,6 +115,30 @@ impl Agent {
         let (wants, scheduler_wants) = mpsc::channel(TO_DESK);
         let (show, board) = watch::channel(Arc::new(Board::default()));
         let round: Round = Arc::new(AtomicI64::new(0));
+        if is_daemon {
+            // What came of the recall is on record before the outbox asks for what is untold.
+            let mut settlement = Settlement::default();
+            note_all(&detector, changes, now, &mut settlement);
+            if !settlement.incidents.is_empty() {
+                store.settle(settlement).await?;
+            }
+        }
+        let (outbox, letters) = match is_daemon {
+            true => {
+                let audience = Audience::of(&plan);
+                let outbox = Outbox::start(
+                    Arc::clone(&store),
+                    clock.clone(),
+                    dice.clone(),
+                    metrics.clone(),
+                    audience,
+                    Vec::new(),
+                );
+                let (slot, letters) = outbox.await?;
+                (Some(slot), letters)
+            }
+            false => (None, watch::channel(Arc::default()).1),
+        };
         let base = Base {
             store: Arc::clone(&store),
             clock: clock.clone(),
@@ -146,17 +173,13 @@ impl Agent {
             usual: Arc::clone(&base.usual),
             wants: wants.clone(),
             hearer,
+            outbox: outbox.clone(),
             confirms,
             bad: std::collections::HashSet::new(),
             journals: is_daemon,
         };
         if is_daemon {
             refill_board(&mut desk, &store).await?;
-            let mut settlement = Settlement::default();
-            desk.note_all(changes, now, &mut settlement);
-            if !settlement.incidents.is_empty() {
-                store.settle(settlement).await?;
-            }
             desk.show_incidents();
         }
         let (after, arrivals) = After::channel();
@@ -173,6 +196,8 @@ impl Agent {
             told,
             wants: wants.clone(),
             board,
+            outbox,
+            letters,
             round,
             later: tokio::spawn(after::watch_on(crafts.subscribe(), arrivals)),
             craft: crafts,
@@ -198,6 +223,18 @@ impl Agent {
     /// How everything stands.
     pub fn board(&self) -> watch::Receiver<Arc<Board>> {
         self.board.clone()
+    }
+
+    /// Openings of which something is still to be told, newest first.
+    pub fn letters(&self) -> watch::Receiver<Arc<Vec<Opening>>> {
+        self.letters.clone()
+    }
+
+    /// These are all silences from now on: nobody is paged of what they cover.
+    pub fn silence(&self, silences: Vec<Silence>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.put(Order::Silences(silences));
+        }
     }
 
     /// When the scheduler last went round; none before the first time.
@@ -227,6 +264,9 @@ impl Agent {
             metrics.reloaded(Some(now));
         }
         self.craft.send_replace(Arc::clone(&craft));
+        if let Some(outbox) = &self.outbox {
+            outbox.put(Order::Configure(Box::new(Audience::of(plan))));
+        }
         let _ = self.told.send(Told::Watch(plan.routes.clone())).await;
         let _ = self.wants.send(Want::Lines(lines(plan), caps(plan), Arc::clone(&craft))).await;
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,6 +304,9 @@ impl Agent {
             && tokio::time::timeout(STOPS_WITHIN, desk).await.is_err()
         {
             error!("the desk did not finish in time; what it was told is resumed at the next start");
+        }
+        if let Some(outbox) = &self.outbox {
+            outbox.stop().await;
         }
     }
 

@@ -1,12 +1,13 @@
 //! FLOOR 3, the agent. Left of the waist many runs fly at once and only look (`run`, `sight`);
-//! right of it one task takes verdicts in one order (`desk`). Reading order: clock, sight, run,
-//! after, scheduler, desk.
+//! right of it one task takes verdicts in one order (`desk`), and another tells people (`outbox`).
+//! Reading order: clock, sight, run, after, scheduler, desk, outbox.
 
 pub mod after;
 pub mod clock;
 pub mod craft;
 pub mod desk;
 pub mod lifecycle;
+pub mod outbox;
 mod pulse;
 pub mod run;
 pub mod scheduler;

@@ -97,6 +97,21 @@ impl Claim {
     }
 }
 
+impl fmt::Display for Claim {
+    /// As people read it: `done, 20 rows`, `error in export: …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Claim::Unheard { detail } => write!(f, "nothing was heard: {detail}"),
+            Claim::Refused { phase, detail, .. } => write!(f, "refused at {phase}: {detail}"),
+            Claim::Running { phase } => write!(f, "still at it, in {phase}"),
+            Claim::Done { rows: Some(rows) } => write!(f, "done, {rows} rows"),
+            Claim::Done { rows: None } => f.write_str("done"),
+            Claim::Error { phase, detail } => write!(f, "error in {phase}: {detail}"),
+            Claim::Killed { phase } => write!(f, "killed in {phase}"),
+        }
+    }
+}
+
 /// What one independent read of the target found for a run, as of the start of that read.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sighting {

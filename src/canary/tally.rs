@@ -1,5 +1,7 @@
 //! The tally: expected rows against found rows, as sets, so that order never matters.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -53,6 +55,22 @@ pub struct Difference {
     pub expected: String,
     /// What stands there.
     pub found: String,
+}
+
+impl fmt::Display for Rows {
+    /// As people read it: `20 of 20 rows`, `nothing`, `10 of 20 rows, 10 missing`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.missing == self.expected && self.copies + self.changed == 0 {
+            return write!(f, "nothing of {} rows", self.expected);
+        }
+        write!(f, "{} of {} rows right", self.right, self.expected)?;
+        for (n, what) in [(self.missing, "missing"), (self.copies, "copies"), (self.changed, "changed")] {
+            if n > 0 {
+                write!(f, ", {n} {what}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Rows {

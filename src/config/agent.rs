@@ -29,6 +29,8 @@ use crate::{canary::Secret, http::Wire};
 const LISTEN: &str = "127.0.0.1:9440";
 /// Longest name of an agent, and longest value of a label.
 pub(super) const LONGEST_TEXT: usize = 200;
+/// Longest address in a page.
+const LONGEST_LINK: usize = 1_000;
 /// Longest name in DNS.
 const LONGEST_HOST: usize = 253;
 
@@ -39,6 +41,8 @@ struct Written {
     name: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     hosts: Option<Vec<Spanned<String>>>,
+    url: Option<Spanned<String>>,
+    runbook: Option<Spanned<String>>,
     intake: Option<Spanned<String>>,
     store: Option<Spanned<String>>,
     probes: Option<Spanned<PathBuf>>,
@@ -81,6 +85,8 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         name: written.name.as_ref().map_or("landfall".to_owned(), |name| reading.name(name)),
         listen,
         hosts: written.hosts.iter().flatten().filter_map(|host| reading.host(host)).collect(),
+        url: written.url.as_ref().and_then(|url| reading.link("url", url)),
+        runbook: written.runbook.as_ref().and_then(|url| reading.link("runbook", url)),
         intake,
         store: reading.store(written.store.as_ref()),
         detect_within: written.detect_within.as_ref().map(|length| {
@@ -138,6 +144,21 @@ impl Reading<'_> {
             return None;
         }
         Some(name.clone())
+    }
+
+    /// An address that people open in a browser. It stands in pages: nothing secret belongs in it.
+    fn link(&mut self, key: &str, text: &Spanned<String>) -> Option<Url> {
+        let hint = "write what people open in a browser: \"https://landfall.example.com\"";
+        let url = Url::parse(text.get_ref()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = url.filter(|url| url.has_host() && url.as_str().len() <= LONGEST_LINK) else {
+            self.wrong(text, format!("`{key}` is not the address of a page"), hint);
+            return None;
+        };
+        if url.password().is_some() || !url.username().is_empty() {
+            self.wrong(text, format!("`{key}` has a user or password in it"), hint);
+            return None;
+        }
+        Some(url)
     }
 
     fn store(&mut self, store: Option<&Spanned<String>>) -> PathBuf {

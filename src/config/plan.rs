@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use reqwest::Url;
+
 use crate::{
     canary::{CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName},
     detect::Severity,
@@ -35,6 +37,10 @@ pub struct AgentPlan {
     pub listen: SocketAddr,
     /// Names by which pages and API are reached besides the agent's own: of a proxy, in DNS.
     pub hosts: Vec<String>,
+    /// Where people reach its pages, for links in what they are told.
+    pub url: Option<Url>,
+    /// What to do when paged, for the same.
+    pub runbook: Option<Url>,
     /// Own listener for webhook targets; absent: on `listen`.
     pub intake: Option<SocketAddr>,
     /// The ledger's file.

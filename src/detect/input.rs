@@ -47,3 +47,13 @@ pub enum Change {
     /// A run of this route is wanted at once.
     Confirm(RouteId),
 }
+
+impl Change {
+    /// The incident that changed.
+    pub fn incident(&self) -> Option<&IncidentId> {
+        match self {
+            Change::Opened(id) | Change::Raised(id) | Change::Moved(id) | Change::Resolved(id) => Some(id),
+            Change::Confirm(_) => None,
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Counts, Delivery, JournalEntry, Notice, RunRecord, Settlement, Store, StoreError, retention};
+use super::{Counts, Delivery, JournalEntry, Notice, Opening, RunRecord, Settlement, Store, StoreError, retention};
 use crate::{
     canary::{Away, Evidence, Marker, Outcome, RouteId, Run, TargetName, Timestamp, Verdict},
     detect::{Deploy, Incident, IncidentId},
@@ -30,6 +30,7 @@ struct Book {
     journal: BTreeMap<u64, JournalEntry>,
     incidents: HashMap<IncidentId, Incident>,
     notices: Vec<(Notice, Option<Timestamp>)>,
+    openings: Vec<Opening>,
     deploys: Vec<Deploy>,
     deliveries: HashMap<TargetName, Vec<Delivery>>,
     ups: Vec<(Timestamp, Timestamp)>,
@@ -126,6 +127,7 @@ impl Book {
         }
         let old = now.minus(retention::REDS);
         self.notices.retain(|(_, told)| told.is_none_or(|told| told >= old));
+        self.openings.retain(|opening| !opening.done || opening.at >= old);
         let last = self.ups.last().copied();
         self.ups.retain(|up| up.1 >= old || Some(*up) == last);
     }
@@ -271,11 +273,33 @@ impl Store for Memory {
         Ok(book.notices.iter().filter(|(_, told)| told.is_none()).map(|(notice, _)| notice.clone()).collect())
     }
 
-    async fn told(&self, key: &str, at: Timestamp) -> Result<(), StoreError> {
-        if let Some((_, told)) = self.book().notices.iter_mut().find(|(notice, _)| notice.key == key) {
-            *told = Some(at);
+    async fn keep_openings(&self, openings: Vec<Opening>, taken: Vec<String>, at: Timestamp) -> Result<(), StoreError> {
+        let mut book = self.book();
+        for opening in openings {
+            match book.openings.iter_mut().find(|known| known.key() == opening.key()) {
+                Some(known) => *known = opening,
+                None => book.openings.push(opening),
+            }
+        }
+        for (notice, told) in &mut book.notices {
+            if taken.contains(&notice.key) {
+                *told = Some(at);
+            }
         }
         Ok(())
+    }
+
+    async fn open_letters(&self) -> Result<Vec<Opening>, StoreError> {
+        let mut found: Vec<Opening> = self.book().openings.iter().filter(|opening| !opening.done).cloned().collect();
+        found.sort_by_key(|opening| opening.at);
+        Ok(found)
+    }
+
+    async fn openings(&self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        let mut found = self.book().openings.clone();
+        found.sort_by_key(|opening| std::cmp::Reverse((opening.at, opening.key())));
+        found.truncate(limit as usize);
+        Ok(found)
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

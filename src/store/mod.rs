@@ -2,8 +2,11 @@
 //! recorded before it is submitted; verdict, journal, incidents and notices are one transaction.
 
 pub mod memory;
+mod opening;
 pub mod retention;
 pub mod sqlite;
+
+pub use opening::{Held, Holding, Letter, Opening};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -192,8 +195,14 @@ pub trait Store: Send + Sync {
     /// Notices not told yet, oldest first.
     async fn untold(&self) -> Result<Vec<Notice>, StoreError>;
 
-    /// Marks a notice as told.
-    async fn told(&self, key: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// Keeps openings as they are now, and notes that these notices are taken care of by them.
+    async fn keep_openings(&self, openings: Vec<Opening>, taken: Vec<String>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Openings of which something is still to be told, oldest first.
+    async fn open_letters(&self) -> Result<Vec<Opening>, StoreError>;
+
+    /// Newest openings first.
+    async fn openings(&self, limit: u32) -> Result<Vec<Opening>, StoreError>;
 
     /// Counters for metrics.
     async fn counts(&self) -> Result<Counts, StoreError>;

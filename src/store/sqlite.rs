@@ -24,7 +24,7 @@ use self::{
     read::Readers,
     write::{Answer, Write, Writer},
 };
-use super::{Counts, Delivery, JournalEntry, Notice, RunRecord, Settlement, Store, StoreError, retention};
+use super::{Counts, Delivery, JournalEntry, Notice, Opening, RunRecord, Settlement, Store, StoreError, retention};
 use crate::{
     canary::{Away, Evidence, Marker, RouteId, Run, TargetName, Timestamp},
     detect::{Deploy, Incident, IncidentId},
@@ -185,8 +185,16 @@ impl Store for Sqlite {
         self.readers.ask(|reader| reader.untold()).await
     }
 
-    async fn told(&self, key: &str, at: Timestamp) -> Result<(), StoreError> {
-        self.write(Write::Told { key: key.to_owned(), at }).await.map(drop)
+    async fn keep_openings(&self, openings: Vec<Opening>, taken: Vec<String>, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Write::Openings { openings, taken, at }).await.map(drop)
+    }
+
+    async fn open_letters(&self) -> Result<Vec<Opening>, StoreError> {
+        self.readers.ask(|reader| reader.open_letters()).await
+    }
+
+    async fn openings(&self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        self.readers.ask(move |reader| reader.openings(limit)).await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

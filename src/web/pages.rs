@@ -175,22 +175,18 @@ fn judged(page: &mut Html, verdict: &Verdict) {
 fn seen(page: &mut Html, evidence: &Evidence) {
     fact(page, "Submitted", time(evidence.submitted_at));
     fact(page, "Accepted", time(evidence.accepted_at));
-    for (phase, at) in &evidence.phases {
+    let mut phases = evidence.phases.clone();
+    phases.sort_by_key(|(phase, at)| (*at, *phase));
+    for (phase, at) in &phases {
         fact(page, phase, at);
     }
-    fact(page, "Platform says", format!("{:?} since {}", evidence.claim, time(evidence.claimed_at)));
+    fact(page, "Platform says", format!("{}, since {}", evidence.claim, time(evidence.claimed_at)));
     for job in &evidence.jobs {
         fact(page, "Job", job);
     }
     for look in &evidence.looks {
         let found = match &look.found {
-            Ok(seen) => {
-                let rows = &seen.rows;
-                format!(
-                    "{} of {} rows, {} missing, {} copies, {} changed",
-                    rows.right, rows.expected, rows.missing, rows.copies, rows.changed
-                )
-            }
+            Ok(seen) => seen.rows.to_string(),
             Err(why) => format!("could not see: {why}"),
         };
         fact(page, "Target read", format!("{} {found}", look.started_at));

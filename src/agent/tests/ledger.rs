@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use crate::{
     canary::{Away, Evidence, Marker, RouteId, Run, TargetName, Timestamp},
     detect::{Deploy, Incident, IncidentId},
-    store::{Counts, Delivery, JournalEntry, Notice, RunRecord, Settlement, Store, StoreError, memory::Memory},
+    store::{
+        Counts, Delivery, JournalEntry, Notice, Opening, RunRecord, Settlement, Store, StoreError, memory::Memory,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,9 @@ through! {
     keep_snapshot(seq: u64, state: Vec<u8>) -> ();
     journal(after: u64) -> Vec<JournalEntry>;
     untold() -> Vec<Notice>;
-    told(key: &str, at: Timestamp) -> ();
+    keep_openings(openings: Vec<Opening>, taken: Vec<String>, at: Timestamp) -> ();
+    open_letters() -> Vec<Opening>;
+    openings(limit: u32) -> Vec<Opening>;
     counts() -> Counts;
     thin(now: Timestamp) -> ();
     setting(name: &str) -> Option<String>;

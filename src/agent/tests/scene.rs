@@ -249,6 +249,8 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             name: "scene".into(),
             listen: ([127, 0, 0, 1], 0).into(),
             hosts: Vec::new(),
+            url: None,
+            runbook: None,
             intake: None,
             store: "scene.db".into(),
             detect_within: None,

@@ -225,6 +225,8 @@ fn watch(world: &World) -> Watch {
             name: "replay".to_owned(),
             listen: ([127, 0, 0, 1], 0).into(),
             hosts: Vec::new(),
+            url: None,
+            runbook: None,
             intake: None,
             store: ":memory:".into(),
             detect_within: None,

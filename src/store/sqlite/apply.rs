@@ -12,7 +12,7 @@ use super::{
 use crate::{
     canary::{Evidence, Marker, Outcome, Phase, Route, RouteId, Run, Sample, Terms, Timestamp, Verdict},
     detect::{Deploy, Incident, Input},
-    store::{JournalEntry, Notice, retention},
+    store::{JournalEntry, Notice, Opening, retention},
 };
 
 /// What thousands of runs have in common.
@@ -121,8 +121,11 @@ impl Page<'_> {
                 self.run("INSERT OR REPLACE INTO snapshot VALUES (1, ?1, ?2)", params![seq, state])?;
                 self.run("DELETE FROM journal WHERE seq <= ?1", params![seq])?;
             }
-            Write::Told { key, at } => {
-                self.run("UPDATE notices SET told_at = ?2 WHERE key = ?1", params![key, at.as_micros()])?;
+            Write::Openings { openings, taken, at } => {
+                openings.iter().try_for_each(|opening| self.opening(opening))?;
+                for key in taken {
+                    self.run("UPDATE notices SET told_at = ?2 WHERE key = ?1", params![key, at.as_micros()])?;
+                }
             }
             Write::Setting { name, value } => {
                 self.run("INSERT OR REPLACE INTO settings VALUES (?1, ?2)", params![name, value])?;
@@ -275,6 +278,14 @@ impl Page<'_> {
         }
         // A new row, so that it is told after what was decided before it.
         self.run("INSERT OR REPLACE INTO notices (key, body) VALUES (?1, ?2)", params![notice.key, body]).map(drop)
+    }
+
+    fn opening(&self, opening: &Opening) -> Result<()> {
+        self.run(
+            "INSERT OR REPLACE INTO openings VALUES (?1, ?2, ?3, ?4)",
+            params![opening.key(), opening.at.as_micros(), opening.done, json(opening)],
+        )
+        .map(drop)
     }
 
     fn deploy(&self, deploy: &Deploy) -> Result<()> {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     canary::{Away, Marker, Outcome, RouteId, Run, TargetName, Terms, Timestamp, Verdict},
     detect::{Deploy, Incident, IncidentId, Input},
-    store::{Counts, Delivery, JournalEntry, Notice, RunRecord, StoreError},
+    store::{Counts, Delivery, JournalEntry, Notice, Opening, RunRecord, StoreError},
 };
 
 /// Two: a person's long question does not keep the agent's short ones waiting.
@@ -197,6 +197,15 @@ impl Reader {
 
     pub(super) fn untold(&mut self) -> Rows<Vec<Notice>> {
         self.many("SELECT body FROM notices WHERE told_at IS NULL ORDER BY id", params![], |row| parsed(row.get(0)?))
+    }
+
+    pub(super) fn open_letters(&mut self) -> Rows<Vec<Opening>> {
+        self.many("SELECT body FROM openings WHERE done = 0 ORDER BY at, key", params![], |row| parsed(row.get(0)?))
+    }
+
+    pub(super) fn openings(&mut self, limit: u32) -> Rows<Vec<Opening>> {
+        let newest = "SELECT body FROM openings ORDER BY at DESC, key DESC LIMIT ?1";
+        self.many(newest, params![limit], |row| parsed(row.get(0)?))
     }
 
     pub(super) fn counts(&mut self) -> Rows<Counts> {

@@ -93,6 +93,7 @@ impl Page<'_> {
     pub(super) fn thin_rest(&mut self, now: Timestamp) -> Result<()> {
         let old = now.minus(retention::REDS).as_micros();
         self.run("DELETE FROM notices WHERE told_at < ?1", params![old])?;
+        self.run("DELETE FROM openings WHERE done = 1 AND at < ?1", params![old])?;
         self.run("DELETE FROM ups WHERE until < ?1 AND id < (SELECT max(id) FROM ups)", params![old])?;
         let unused = "DELETE FROM shapes WHERE NOT EXISTS (SELECT 1 FROM runs WHERE shape = shapes.id)";
         if self.run(unused, [])? > 0 {

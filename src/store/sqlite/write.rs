@@ -2,7 +2,7 @@
 //! answers everybody after the commit, so that a hundred runs cost one flush of the disk.
 //!
 //! After each commit it rests, so that the next one gathers more: what a commit costs hardly depends
-//! on how much is in it, and who waits for it has time. What comes while it rests is not known to be
+//! on how much is in it, and who waits for it has time, except for those who page people. What comes while it rests is not known to be
 //! kept until the next commit has returned, as ever.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{apply::Book, failure, schema};
 use crate::{
     canary::{Marker, Run, TargetName, Timestamp},
-    store::{Delivery, Settlement, StoreError},
+    store::{Delivery, Opening, Settlement, StoreError},
 };
 
 /// One change. It may be applied twice (a group that fails is tried again one by one), so it is
@@ -47,8 +47,9 @@ pub(super) enum Write {
         seq: u64,
         state: Vec<u8>,
     },
-    Told {
-        key: String,
+    Openings {
+        openings: Vec<Opening>,
+        taken: Vec<String>,
         at: Timestamp,
     },
     Setting {
@@ -75,6 +76,17 @@ pub(super) enum Write {
     ThinRest {
         now: Timestamp,
     },
+}
+
+impl Write {
+    /// Somebody waits for it who is to be paged.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Write::Settle(settlement) => !settlement.notices.is_empty(),
+            Write::Openings { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What a change came to.
@@ -130,7 +142,11 @@ impl Writer {
     pub(super) async fn write(&self, write: Write) -> Result<Answer, StoreError> {
         let gone = || StoreError::Unavailable { detail: "the ledger's thread has ended".to_owned() };
         let (reply, answer) = oneshot::channel();
+        let is_urgent = write.is_urgent();
         self.queue.as_ref().ok_or_else(gone)?.send((write, reply)).await.map_err(|_| gone())?;
+        if is_urgent && let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
         answer.await.map_err(|_| gone())?
     }
 }
@@ -172,12 +188,11 @@ impl Pen {
         }
     }
 
-    /// Ends early only if nobody can come any more.
-    #[expect(clippy::disallowed_methods, reason = "the thread is the ledger's own: it blocks no worker")]
+    /// Ends early if somebody is to be paged, or nobody can come any more.
     fn have_a_rest(&self, waiting: &mpsc::Receiver<(Write, Reply)>) {
         let is_last = waiting.is_closed() && waiting.is_empty();
         if !is_last {
-            std::thread::sleep(self.rest);
+            std::thread::park_timeout(self.rest);
         }
     }
 

@@ -1,0 +1,461 @@
+//! The book, alone: first by example, then against every misfortune at random.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    book::{Book, News, Now, Sending},
+    receiver::Receiver,
+    steps::Step,
+};
+use crate::{
+    canary::{
+        CanaryName, Family, LabelName, Labels, Marker, Mode, NotifierName, Outcome, PlatformName, Route, Selector,
+        Silence, TargetName, Timestamp,
+    },
+    config::Rules,
+    detect::{Change, Incident, IncidentId, Onset, Severity},
+    notify::{Keeps, Manner, NotifyError},
+    store::{Holding, Opening},
+};
+
+const START: Timestamp = Timestamp::from_secs(1_440_452_640);
+
+fn now(secs: f64) -> Now {
+    let since = Duration::from_secs_f64(secs);
+    Now { wall: START.plus(since), steady: Duration::from_secs(3_600) + since }
+}
+
+fn name(text: &str) -> NotifierName {
+    NotifierName::new(text).expect("valid")
+}
+
+fn route(worker: &str) -> Arc<Route> {
+    Arc::new(Route::new(
+        CanaryName::new("c").expect("valid"),
+        PlatformName::new(worker).expect("valid"),
+        TargetName::new("web").expect("valid"),
+        Mode::Append,
+        Labels::new([(LabelName::new("worker").expect("valid"), worker.into())]),
+    ))
+}
+
+fn receiver(text: &str, keeps: Keeps) -> Receiver {
+    let manner = Manner { keeps, again: None, takes_deploys: false, per_minute: 1_000 };
+    Receiver::new(name(text), Rules::default(), manner)
+}
+
+fn incident(n: i64, severity: Severity) -> Incident {
+    let at = START.plus(Duration::from_secs(n.unsigned_abs()));
+    Incident {
+        id: IncidentId::of(Marker::mint(at, n.unsigned_abs().into())),
+        severity,
+        outcome: Outcome::Lost,
+        family: Family::Missing,
+        provisional: false,
+        suspects: vec![("worker".into(), "v5".into())],
+        also: Vec::new(),
+        routes: vec![route("v5").id],
+        unaffected: Vec::new(),
+        onset: Onset { last_good: None, first_bad: at },
+        deploy: None,
+        opened_at: at,
+        detected_at: Some(at),
+        reopened_at: None,
+        resolved_at: None,
+        resolved_because: None,
+        runs: Vec::new(),
+        history: Vec::new(),
+    }
+}
+
+fn news(change: fn(IncidentId) -> Change, incident: &Incident) -> News {
+    let change = change(incident.id.clone());
+    let notice = Some(format!("{}/{}/{change:?}", incident.id, incident.opening().as_micros()));
+    News { change, incident: Arc::new(incident.clone()), notice }
+}
+
+fn over(incident: &Incident, at: Timestamp) -> Incident {
+    Incident { resolved_at: Some(at), ..incident.clone() }
+}
+
+fn book(receivers: Vec<Receiver>) -> Book {
+    let mut book = Book::default();
+    book.configure(receivers, &[route("v5"), route("v6")], now(0.0));
+    book
+}
+
+fn write(book: &mut Book) -> Vec<Opening> {
+    let unwritten = book.unwritten();
+    book.written(&unwritten);
+    unwritten.openings
+}
+
+/// What is sent now, and taken.
+fn taken(book: &mut Book, at: Now) -> Vec<(String, Step)> {
+    let sent = book.due(at);
+    for sending in &sent {
+        book.answered(sending, Ok(()), at, 0.5);
+    }
+    write(book);
+    sent.into_iter().map(|sending| (sending.notifier.as_str().to_owned(), sending.step)).collect()
+}
+
+fn busy() -> Result<(), NotifyError> {
+    Err(NotifyError::Busy { detail: "503".into(), retry_after: None })
+}
+
+fn refusal() -> Result<(), NotifyError> {
+    Err(NotifyError::Refused { detail: "400".into() })
+}
+
+use Severity::{Critical, Warning};
+
+#[test]
+fn one_trigger_and_one_resolve_and_then_it_is_forgotten() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts), receiver("mail", Keeps::Messages)]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    assert_eq!(book.tally(now(0.0)).undelivered, [(lost.id.clone(), Critical)]);
+    let told = taken(&mut book, now(0.0));
+    assert_eq!(told, [("pager".into(), Step::Trigger(Critical)), ("mail".into(), Step::Trigger(Critical))]);
+    assert_eq!(book.tally(now(0.0)).undelivered, []);
+    book.learn(news(Change::Moved, &lost), now(1.0));
+    assert_eq!(taken(&mut book, now(1.0)), [], "a change of suspects is not told again");
+    book.learn(news(Change::Resolved, &over(&lost, now(2.0).wall)), now(2.0));
+    write(&mut book);
+    let told = taken(&mut book, now(2.0));
+    assert_eq!(told, [("pager".into(), Step::Resolve(Critical)), ("mail".into(), Step::Resolve(Critical))]);
+    assert!(book.is_idle());
+}
+
+#[test]
+fn a_rise_is_a_new_key_and_the_quieter_one_is_closed_behind_it() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts), receiver("mail", Keeps::Messages)]);
+    let lost = incident(1, Warning);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    taken(&mut book, now(0.0));
+    let worse = Incident { severity: Critical, ..lost };
+    book.learn(news(Change::Raised, &worse), now(1.0));
+    let told = taken(&mut book, now(1.0));
+    assert_eq!(told, [("pager".into(), Step::Trigger(Critical)), ("mail".into(), Step::Trigger(Critical))]);
+    assert_eq!(taken(&mut book, now(1.1)), [("pager".into(), Step::Resolve(Warning))]);
+    book.learn(news(Change::Resolved, &over(&worse, now(2.0).wall)), now(2.0));
+    write(&mut book);
+    let told = taken(&mut book, now(2.0));
+    assert_eq!(told, [("pager".into(), Step::Resolve(Critical)), ("mail".into(), Step::Resolve(Critical))]);
+    assert!(book.is_idle());
+}
+
+#[test]
+fn what_opened_and_ended_while_nobody_could_be_told_is_told_once_as_over() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts), receiver("mail", Keeps::Messages)]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    for sending in book.due(now(0.0)) {
+        book.answered(&sending, busy(), now(0.0), 0.5);
+    }
+    book.learn(news(Change::Resolved, &over(&lost, now(0.5).wall)), now(0.5));
+    write(&mut book);
+    let told = taken(&mut book, now(0.6));
+    assert_eq!(told, [("pager".into(), Step::Over(Critical)), ("mail".into(), Step::Over(Critical))]);
+    assert_eq!(taken(&mut book, now(0.7)), [("pager".into(), Step::Resolve(Critical))]);
+    assert!(book.is_idle());
+}
+
+#[test]
+fn nobody_is_told_that_it_is_over_before_it_is_on_record_that_they_were_told() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    let sent = book.due(now(0.0));
+    book.answered(&sent[0], Ok(()), now(0.1), 0.5);
+    book.learn(news(Change::Resolved, &over(&lost, now(1.0).wall)), now(1.0));
+    assert_eq!(book.due(now(1.0)), [], "the ledger is down");
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(1.1)), [("pager".into(), Step::Resolve(Critical))]);
+}
+
+#[test]
+fn a_silence_keeps_the_pager_quiet_and_what_is_still_broken_at_its_end_is_paged() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let hour = Duration::from_secs(3_600);
+    let silence = |worker: &str| Silence {
+        id: worker.into(),
+        only: Selector::new([("worker".to_owned(), worker.to_owned())]),
+        from: START,
+        until: START.plus(hour),
+        because: "release".into(),
+    };
+    book.silence(vec![silence("v5")]);
+    let (short, long) = (incident(1, Critical), incident(2, Critical));
+    book.learn(news(Change::Opened, &short), now(1.0));
+    book.learn(news(Change::Opened, &long), now(2.0));
+    assert_eq!(taken(&mut book, now(3.0)), []);
+    assert_eq!(book.tally(now(3.0)).undelivered, [], "the second path is silent too");
+    book.learn(news(Change::Resolved, &over(&short, now(60.0).wall)), now(60.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(3_599.0)), []);
+    assert_eq!(
+        taken(&mut book, now(3_601.0)),
+        [("pager".into(), Step::Trigger(Critical))],
+        "only what is still broken"
+    );
+
+    let wider = Incident { routes: vec![route("v5").id, route("v6").id], ..incident(3, Critical) };
+    book.silence(vec![Silence { until: START.plus(hour * 9), ..silence("v5") }]);
+    book.learn(news(Change::Opened, &wider), now(3_700.0));
+    assert_eq!(taken(&mut book, now(3_700.0)).len(), 1, "a silence of some routes hides nothing of others");
+}
+
+#[test]
+fn what_is_over_is_told_in_a_silence_too_if_its_beginning_was() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    taken(&mut book, now(0.0));
+    let everything = Silence {
+        id: "s".into(),
+        only: Selector::default(),
+        from: START,
+        until: START.plus(Duration::from_secs(999)),
+        because: String::new(),
+    };
+    book.silence(vec![everything]);
+    book.learn(news(Change::Resolved, &over(&lost, now(5.0).wall)), now(5.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(5.0)), [("pager".into(), Step::Resolve(Critical))]);
+}
+
+#[test]
+fn who_refuses_or_fails_for_too_long_is_stood_in_for() {
+    for (answer, secs) in [(refusal as fn() -> _, 0.0), (busy as fn() -> _, 31.0)] {
+        let second = Rules { second: Some(name("mail")), ..Rules::default() };
+        let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 1_000 };
+        let pager = Receiver::new(name("pager"), second, manner);
+        let spare = Rules { severities: Vec::new(), ..Rules::default() };
+        let manner = Manner { keeps: Keeps::Messages, ..manner };
+        let mut book = book(vec![pager, Receiver::new(name("mail"), spare, manner)]);
+        let lost = incident(1, Critical);
+        book.learn(news(Change::Opened, &lost), now(0.0));
+        for sending in book.due(now(0.0)) {
+            assert_eq!(sending.notifier, name("pager"));
+            book.answered(&sending, answer(), now(0.0), 0.5);
+        }
+        let told: Vec<_> = book.due(now(secs)).into_iter().map(|sending| sending.notifier).collect();
+        assert!(told.contains(&name("mail")), "{told:?}");
+    }
+}
+
+#[test]
+fn rules_say_who_is_told_of_what() {
+    let only = |rules: Rules| {
+        let manner = Manner { keeps: Keeps::Messages, again: None, takes_deploys: false, per_minute: 1_000 };
+        let mut book = book(vec![Receiver::new(name("chat"), rules, manner)]);
+        book.learn(news(Change::Opened, &incident(1, Warning)), now(0.0));
+        assert_eq!(book.tally(now(0.0)).undelivered.is_empty(), book.openings().all(|o| o.letters.is_empty()));
+        taken(&mut book, now(0.0)).len()
+    };
+    let worker = |value: &str| Selector::new([("worker".to_owned(), value.to_owned())]);
+    assert_eq!(only(Rules { severities: vec![Critical], ..Rules::default() }), 0);
+    assert_eq!(only(Rules { severities: vec![Warning], ..Rules::default() }), 1);
+    assert_eq!(only(Rules { only: worker("v5"), ..Rules::default() }), 1);
+    assert_eq!(only(Rules { only: worker("v6"), ..Rules::default() }), 0);
+}
+
+#[test]
+fn a_receiver_that_asks_for_time_is_left_alone_and_its_rate_is_kept() {
+    let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 3 };
+    let mut book = book(vec![Receiver::new(name("pager"), Rules::default(), manner)]);
+    for n in 1..=5 {
+        book.learn(news(Change::Opened, &incident(n, Critical)), now(0.0));
+    }
+    let sent = book.due(now(0.0));
+    assert_eq!(sent.len(), 3);
+    let wish = NotifyError::Busy { detail: "429".into(), retry_after: Some(Duration::from_secs(20)) };
+    book.answered(&sent[0], Err(wish), now(0.0), 0.5);
+    book.answered(&sent[1], Ok(()), now(0.0), 0.5);
+    book.answered(&sent[2], Ok(()), now(0.0), 0.5);
+    assert_eq!(book.due(now(19.0)), []);
+    assert_eq!(book.due(now(59.0)), [], "three in any minute");
+    assert_eq!(book.due(now(60.0)).len(), 3);
+}
+
+#[test]
+fn reminders_go_to_people_and_refreshments_to_what_forgets() {
+    let manner =
+        |keeps| Manner { keeps, again: Some(Duration::from_secs(60)), takes_deploys: false, per_minute: 1_000 };
+    for keeps in [Keeps::Messages, Keeps::ExpiringAlerts] {
+        let mut book = book(vec![Receiver::new(name("r"), Rules::default(), manner(keeps))]);
+        let lost = incident(1, Critical);
+        book.learn(news(Change::Opened, &lost), now(0.0));
+        taken(&mut book, now(0.0));
+        assert_eq!(taken(&mut book, now(59.0)), []);
+        assert_eq!(taken(&mut book, now(60.0)), [("r".into(), Step::Again(Critical))]);
+        assert_eq!(taken(&mut book, now(119.0)), []);
+    }
+}
+
+/// A receiver as PagerDuty is one: a key opens an alert once, and whatever opens it again after it
+/// was closed wakes somebody a second time.
+#[derive(Default)]
+struct Pager {
+    open: HashSet<String>,
+    opened: BTreeMap<String, usize>,
+}
+
+impl Pager {
+    fn hears(&mut self, key: String, step: Step) {
+        match step {
+            Step::Trigger(_) | Step::Over(_) | Step::Again(_) => {
+                if self.open.insert(key.clone()) {
+                    *self.opened.entry(key).or_default() += 1;
+                }
+            }
+            Step::Resolve(_) => {
+                self.open.remove(&key);
+            }
+        }
+    }
+}
+
+/// The ledger: what a killed agent finds again.
+#[derive(Default)]
+struct Ledger {
+    incidents: BTreeMap<IncidentId, Incident>,
+    openings: BTreeMap<String, Opening>,
+    untold: Vec<(String, News)>,
+}
+
+#[test]
+fn whatever_fails_and_whenever_it_is_killed_each_opening_is_told_once_and_ended_once() {
+    for seed in 0..2_000 {
+        lives_through(seed);
+    }
+}
+
+/// One life: incidents open, rise and end; the receiver takes, fails, hangs after it took, or refuses;
+/// the ledger is down at times; the agent is killed at any moment. Then all is well for a while.
+fn lives_through(seed: u64) {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let receivers = || vec![receiver("pager", Keeps::Alerts)];
+    let (mut book, mut pager, mut ledger) = (book(receivers()), Pager::default(), Ledger::default());
+    let mut air: Vec<(Sending, String)> = Vec::new();
+    let mut at = 0.0;
+    let mut wanted: BTreeMap<String, bool> = BTreeMap::new();
+    for step in 0..120 {
+        at += dice.f64() * 8.0;
+        let is_well = step >= 80;
+        match dice.u32(0..if is_well { 4 } else { 9 }) {
+            // Something is decided and stored, then told to the outbox, unless the agent dies first.
+            4 | 5 => {
+                let open: Vec<Incident> = ledger.incidents.values().filter(|i| i.is_open()).cloned().collect();
+                let (change, incident): (fn(IncidentId) -> Change, Incident) = match (dice.choice(&open), dice.u8(0..4))
+                {
+                    (Some(one), 0) if one.severity == Warning => {
+                        (Change::Raised, Incident { severity: Critical, ..one.clone() })
+                    }
+                    (Some(one), 1 | 2) => (Change::Resolved, over(one, now(at).wall)),
+                    _ => {
+                        let severity = if dice.bool() { Warning } else { Critical };
+                        (Change::Opened, incident(step, severity))
+                    }
+                };
+                if let Change::Opened(id) | Change::Raised(id) = change(incident.id.clone()) {
+                    wanted.insert(id.to_string(), true);
+                }
+                let news = news(change, &incident);
+                ledger.incidents.insert(incident.id.clone(), incident);
+                ledger.untold.push((news.notice.clone().expect("is one"), news.clone()));
+                book.learn(news, now(at));
+            }
+            // The agent is killed: what is in the air may still arrive.
+            6 => {
+                for (sending, key) in air.drain(..) {
+                    if dice.bool() {
+                        pager.hears(key, sending.step);
+                    }
+                }
+                book = self::book(receivers());
+                for opening in ledger.openings.values().filter(|opening| !opening.done) {
+                    let incident = Arc::new(ledger.incidents[&opening.incident].clone());
+                    book.take_up(opening.clone(), incident, now(at));
+                }
+                for (_, news) in &ledger.untold {
+                    let newest = Arc::new(ledger.incidents[&news.incident.id].clone());
+                    book.recall(news.clone(), now(at));
+                    let change = Change::Moved(newest.id.clone());
+                    book.learn(News { change, incident: newest, notice: None }, now(at));
+                }
+            }
+            // A message is answered, in one way or another.
+            7 | 8 | 0 if !air.is_empty() => {
+                let (sending, key) = air.swap_remove(dice.usize(..air.len()));
+                let answer = match dice.u32(0..if is_well { 1 } else { 6 }) {
+                    0 | 1 => {
+                        pager.hears(key, sending.step);
+                        Ok(())
+                    }
+                    2 => busy(),
+                    3 => {
+                        pager.hears(key, sending.step);
+                        Err(NotifyError::Unreachable { detail: "the answer was lost".into() })
+                    }
+                    4 => Err(NotifyError::Unreachable { detail: "no route to host".into() }),
+                    _ => refusal(),
+                };
+                book.answered(&sending, answer, now(at), dice.f64());
+            }
+            // The ledger is written, if it can be.
+            1 | 2 => write_to(&mut book, &mut ledger),
+            _ => {
+                for sending in book.due(now(at)) {
+                    let severity = sending.step.severity();
+                    let (opening, _) = book.content(&sending.opening).expect("is being told");
+                    air.push((sending.clone(), opening.key_at(severity)));
+                }
+            }
+        }
+    }
+    // All is well: everything is answered and written, for an hour.
+    for incident in ledger.incidents.values_mut().filter(|incident| incident.is_open()) {
+        *incident = over(incident, now(at).wall);
+        book.learn(news(Change::Resolved, incident), now(at));
+    }
+    for _ in 0..200 {
+        at += 30.0;
+        for (sending, key) in air.drain(..) {
+            pager.hears(key, sending.step);
+            book.answered(&sending, Ok(()), now(at), 0.5);
+        }
+        write_to(&mut book, &mut ledger);
+        for sending in book.due(now(at)) {
+            let (opening, _) = book.content(&sending.opening).expect("is being told");
+            air.push((sending.clone(), opening.key_at(sending.step.severity())));
+        }
+    }
+    assert!(book.is_idle(), "seed {seed}: something is still to be told: {:?}", book.openings().collect::<Vec<_>>());
+    assert_eq!(pager.open, HashSet::new(), "seed {seed}: never told that it is over");
+    assert!(ledger.untold.is_empty(), "seed {seed}: notices that nobody took care of");
+    for (key, times) in &pager.opened {
+        assert_eq!(*times, 1, "seed {seed}: {key} woke somebody twice");
+    }
+    for incident in wanted.keys() {
+        assert!(pager.opened.keys().any(|key| key.starts_with(incident)), "seed {seed}: {incident} was never told");
+    }
+    for opening in ledger.openings.values() {
+        assert!(opening.letters.iter().all(|letter| letter.loudest(&[Holding::Open]).is_none()));
+    }
+}
+
+fn write_to(book: &mut Book, ledger: &mut Ledger) {
+    let unwritten = book.unwritten();
+    for opening in &unwritten.openings {
+        ledger.openings.insert(opening.key(), opening.clone());
+    }
+    ledger.untold.retain(|(key, _)| !unwritten.taken.contains(key));
+    book.written(&unwritten);
+}
