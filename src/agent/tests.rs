@@ -2,6 +2,7 @@
 
 mod ledger;
 mod scene;
+mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 

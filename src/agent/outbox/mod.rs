@@ -287,7 +287,7 @@ impl Outbox {
             }
             Err(error @ NotifyError::Refused { .. }) => {
                 error!(%notifier, %incident, %error, "could not tell: {}", sending.step);
-                Told::Failed
+                Told::Refused
             }
             Err(error) => {
                 warn!(%notifier, %incident, %error, "could not tell yet: {}", sending.step);
@@ -296,6 +296,9 @@ impl Outbox {
         };
         if let Some(metrics) = &self.metrics {
             metrics.notified(notifier.as_str(), result);
+            if result == Told::Accepted {
+                metrics.accepted(notifier.as_str(), self.clock.now());
+            }
         }
         let (now, chance) = (self.now(), self.dice.fraction());
         self.book.answered(sending, answer, now, chance);
@@ -335,9 +338,11 @@ impl Outbox {
 
     fn report(&self) {
         let Some(metrics) = &self.metrics else { return };
-        let tally = self.book.tally(self.now());
+        let now = self.now();
+        let tally = self.book.tally(now);
         metrics.undelivered(&tally.undelivered);
         metrics.notifications_pending(tally.pending);
+        metrics.notifications_wait_since((tally.pending > 0).then(|| now.wall.minus(tally.oldest)));
     }
 
     /// Tells of a release whoever wants to know. It wakes nobody: a few tries are enough.

@@ -155,7 +155,7 @@ pub(super) struct Setting {
     pub(super) store: Arc<Troubled>,
     pub(super) plan: OpenPlan,
     platform: Arc<Pretend>,
-    targets: Vec<Arc<Place>>,
+    pub(super) targets: Vec<Arc<Place>>,
 }
 
 /// With an agent that runs.
@@ -202,6 +202,13 @@ impl Scene {
 
     pub(super) fn notices(&self) -> Vec<Notice> {
         lock(&self.record.notices).clone()
+    }
+
+    /// The agent ends; another may begin with the same ledger.
+    pub(super) async fn end(self) -> Setting {
+        self.agent.stop().await;
+        let Self { clock, store, plan, platform, targets, .. } = self;
+        Setting { clock, store, plan, platform, targets }
     }
 
     /// Until so many more runs were submitted.
