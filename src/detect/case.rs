@@ -107,6 +107,20 @@ pub struct Case {
     pub stale: bool,
     /// When suspects were last looked for.
     pub ranked_at: Timestamp,
+    /// What its runs came to, counted; none where they must be counted anew.
+    #[serde(skip)]
+    votes: Option<Votes>,
+}
+
+/// What the runs that a case keeps came to.
+#[derive(Clone, Debug, Default)]
+struct Votes {
+    /// By outcome, without those on loan.
+    by: BTreeMap<Outcome, u32>,
+    /// How many are final.
+    finals: u32,
+    /// Outcome, family and severity say what the votes say.
+    weighed: bool,
 }
 
 /// One place that is hit.
@@ -220,6 +234,7 @@ impl Case {
             turns_after: Duration::ZERO,
             stale: true,
             ranked_at: Timestamp::EPOCH,
+            votes: None,
         }
     }
 
@@ -265,31 +280,79 @@ impl Case {
             self.turns_after = self.turns_after.max(bad.judged_at.since(due));
         }
         self.name(bad.spot.run);
-        self.bad.insert(bad.spot.run, bad);
+        self.vote(&bad.spot, true);
+        if let Some(known) = self.bad.insert(bad.spot.run, bad) {
+            self.vote(&known.spot, false);
+        }
         if self.bad.len() > KEPT
+            && self.votes.as_ref().is_none_or(|votes| votes.finals > 0)
             && let Some(oldest) = self.bad.values().find(|bad| !bad.spot.provisional).map(|bad| bad.spot.run)
             && let Some(bad) = self.bad.remove(&oldest)
         {
+            self.vote(&bad.spot, false);
             *self.counted.entry(bad.spot.outcome).or_default() += 1;
         }
         self.stale = true;
     }
 
+    /// Counts one run in, or out again.
+    fn vote(&mut self, spot: &Spot, counts: bool) {
+        let on_loan = self.is_on_loan(spot);
+        let Some(votes) = &mut self.votes else { return };
+        votes.weighed = false;
+        let add = |n: &mut u32| *n = if counts { *n + 1 } else { *n - 1 };
+        if !spot.provisional {
+            add(&mut votes.finals);
+        }
+        if !on_loan {
+            let n = votes.by.entry(spot.outcome).or_default();
+            add(n);
+            if *n == 0 {
+                votes.by.remove(&spot.outcome);
+            }
+        }
+    }
+
+    /// The votes, counted anew if that is needed.
+    fn count(&mut self) -> &mut Votes {
+        let counted = self.votes.take().unwrap_or_else(|| {
+            let mut votes = Votes::default();
+            for bad in self.bad.values() {
+                votes.finals += u32::from(!bad.spot.provisional);
+                if !self.is_on_loan(&bad.spot) {
+                    *votes.by.entry(bad.spot.outcome).or_default() += 1;
+                }
+            }
+            votes
+        });
+        self.votes.insert(counted)
+    }
+
+    /// Its runs were changed from outside: what they came to is counted anew.
+    pub fn recount(&mut self) {
+        self.votes = None;
+    }
+
     /// What one of its runs has become: another bad outcome, or none.
     pub fn revise(&mut self, spot: &Spot) {
         if spot.is_green() {
-            self.bad.remove(&spot.run);
+            if let Some(bad) = self.bad.remove(&spot.run) {
+                self.vote(&bad.spot, false);
+            }
             self.incident.runs.retain(|run| *run != spot.run);
             self.last_bad = self.bad.values().map(|bad| bad.spot.due).max().unwrap_or(self.incident.onset.first_bad);
             self.clean += 1;
         } else if let Some(bad) = self.bad.get_mut(&spot.run) {
-            bad.spot = spot.clone();
+            let known = std::mem::replace(&mut bad.spot, spot.clone());
+            self.vote(&known, false);
+            self.vote(spot, true);
         }
         self.stale = true;
     }
 
     /// Lets runs go that are another fault's.
     pub fn lose(&mut self, leaving: &[Bad], trails: &[Trail]) {
+        self.recount();
         for bad in leaving {
             self.bad.remove(&bad.spot.run);
             self.incident.runs.retain(|run| *run != bad.spot.run);
@@ -343,11 +406,17 @@ impl Case {
             && spot.outcome.family().is_some_and(|family| !self.is_of(family))
     }
 
-    /// Counts outcomes anew: outcome, family and severity are those of most of its runs.
-    pub fn weigh(&mut self, now: Timestamp) {
-        let mut votes = self.counted.clone();
-        for bad in self.bad.values().filter(|bad| !self.is_on_loan(&bad.spot)) {
-            *votes.entry(bad.spot.outcome).or_default() += 1;
+    /// Outcome, family and severity are those of most of its runs. Answers whether anything had to be
+    /// looked at: not if no run has changed, and time alone changes nothing.
+    pub fn weigh(&mut self, now: Timestamp) -> bool {
+        if self.votes.as_ref().is_some_and(|votes| votes.weighed) && self.incident.family != Family::Grey {
+            return false;
+        }
+        let counted = self.count();
+        counted.weighed = true;
+        let (mut votes, finals) = (counted.by.clone(), counted.finals);
+        for (outcome, n) in &self.counted {
+            *votes.entry(*outcome).or_default() += n;
         }
         // Among equals a red one before its side effects, what it was called so far before other side
         // effects, then the first in the table of outcomes, which is the worse.
@@ -359,15 +428,19 @@ impl Case {
         if let Some((outcome, _)) = votes.iter().max_by_key(|(outcome, votes)| weight(outcome, **votes)) {
             self.incident.outcome = *outcome;
             self.incident.family = outcome.family().unwrap_or(self.incident.family);
-            self.families.insert(self.incident.family);
+            // What was on loan may be its own now.
+            if self.families.insert(self.incident.family) {
+                self.recount();
+            }
         }
-        self.incident.provisional = self.counted.is_empty() && self.bad.values().all(|bad| bad.spot.provisional);
+        self.incident.provisional = self.counted.is_empty() && finals == 0;
         let runs: u32 = votes.values().sum();
         self.incident.severity = match self.incident.family {
             family if family.is_silent() && runs == 1 => Severity::Warning,
             Family::Grey if now.since(self.incident.opened_at) >= BLIND_TOO_LONG => Severity::Critical,
             family => severity_of(family),
         };
+        true
     }
 
     /// Takes over what the search found.

@@ -1,6 +1,6 @@
 //! Chance: how often reds come by themselves, and how surprising a number of them is.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -92,8 +92,14 @@ pub fn is_surprising_run(k: u32, trials: u32, per_run: f64, runs_per_second: f64
     at_least(k, f64::from(trials) * per_run) * stretches < 1.0
 }
 
-/// ln n!, by Stirling's series above a small table's reach.
+/// ln n!, as a search asks for it thousands of times: the small ones from a table.
 pub fn ln_factorial(n: u32) -> f64 {
+    static SMALL: LazyLock<Vec<f64>> = LazyLock::new(|| (0..1024).map(ln_factorial_of).collect());
+    SMALL.get(n as usize).copied().unwrap_or_else(|| ln_factorial_of(n))
+}
+
+/// By Stirling's series above sixteen.
+fn ln_factorial_of(n: u32) -> f64 {
     if n < 16 {
         return (2..=n).map(|i| f64::from(i).ln()).sum();
     }

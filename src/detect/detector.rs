@@ -87,6 +87,7 @@ impl Detector {
     }
 
     fn index(&mut self) {
+        self.trails.iter_mut().for_each(Trail::index);
         self.field = Field::of_routes(self.trails.iter().map(|trail| &*trail.route));
         self.places = self.trails.iter().enumerate().map(|(at, trail)| (trail.route.id, at as u32)).collect();
     }
@@ -117,6 +118,7 @@ impl Detector {
         }
         let mut changes = Vec::new();
         for case in &mut self.cases {
+            case.recount();
             let watched_before = !case.hit.is_empty();
             case.bad = std::mem::take(&mut case.bad)
                 .into_iter()

@@ -1,13 +1,12 @@
 //! The field: places with labels, such as routes or rows of a table, and the sets of places that
 //! label sets cover.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::{Deserialize, Serialize};
 
-use super::incident::LabelSet;
+use super::{incident::LabelSet, scope::Scope};
 use crate::canary::Route;
-
-/// Most red places whose labels are tried: more add no new set that covers them all.
-const SEEDS: usize = 8;
 
 /// What was seen at one place of the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,13 +44,37 @@ impl Places {
         all
     }
 
-    fn insert(&mut self, at: usize) {
+    pub(super) fn insert(&mut self, at: usize) {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
     /// How many places the two have in common.
     pub fn overlap(&self, other: &Self) -> u32 {
         self.0.iter().zip(&other.0).map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
+    /// Whether the two have a place in common.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+
+    /// What was seen at its places.
+    pub(super) fn sum(&self, seen: &[Seen]) -> Seen {
+        self.sum_without([].into_iter(), seen)
+    }
+
+    /// What was seen at its places that none of the others has.
+    pub(super) fn sum_without<'p>(&self, others: impl Iterator<Item = &'p Self> + Clone, seen: &[Seen]) -> Seen {
+        let mut sum = Seen::default();
+        for (at, word) in self.0.iter().enumerate() {
+            let mut rest = others.clone().fold(*word, |rest, other| rest & !other.0[at]);
+            while rest != 0 {
+                let one = seen[at * 64 + rest.trailing_zeros() as usize];
+                sum = Seen { red: sum.red + one.red, green: sum.green + one.green };
+                rest &= rest - 1;
+            }
+        }
+        sum
     }
 
     pub(super) fn and(&self, other: &Self) -> Self {
@@ -92,6 +115,8 @@ pub struct Field {
     /// Places by name and value.
     pub(super) places: Vec<Vec<Places>>,
     pub(super) n: usize,
+    /// Every scope, once somebody has asked; none where there are too many.
+    pub(super) scopes: OnceLock<Option<Vec<Arc<Scope>>>>,
 }
 
 impl Field {
@@ -188,33 +213,9 @@ impl Field {
         siblings
     }
 
-    pub(super) fn write(&self, set: &[(usize, u32)]) -> LabelSet {
-        set.iter().map(|(n, v)| (self.names[*n].clone(), self.texts[*n][*v as usize].clone())).collect()
-    }
-
-    /// Label sets worth trying: those that hold at a red place, from the reddest few places.
-    pub(super) fn candidates(&self, seen: &[Seen]) -> Vec<Vec<(usize, u32)>> {
-        let mut red: Vec<usize> = (0..self.n).filter(|at| seen[*at].red > 0).collect();
-        red.sort_by_key(|at| (std::cmp::Reverse(seen[*at].red), *at));
-        // Spread the seeds over places that differ, so that two faults both get theirs.
-        if red.len() > SEEDS {
-            let step = red.len() / SEEDS;
-            red = red.into_iter().step_by(step.max(1)).take(SEEDS).collect();
-        }
-        let mut sets: Vec<Vec<(usize, u32)>> = vec![Vec::new()];
-        for at in red {
-            let facets: Vec<(usize, u32)> =
-                (0..self.names.len()).filter_map(|n| self.values[n][at].map(|v| (n, v))).collect();
-            for (i, one) in facets.iter().enumerate() {
-                sets.push(vec![*one]);
-                for (j, two) in facets.iter().enumerate().skip(i + 1) {
-                    sets.push(vec![*one, *two]);
-                    sets.extend(facets[j + 1..].iter().map(|three| vec![*one, *two, *three]));
-                }
-            }
-        }
-        sets.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-        sets.dedup();
-        sets
+    pub(super) fn write(&self, set: &[(u32, u32)]) -> LabelSet {
+        set.iter()
+            .map(|(n, v)| (self.names[*n as usize].clone(), self.texts[*n as usize][*v as usize].clone()))
+            .collect()
     }
 }

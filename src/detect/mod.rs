@@ -10,6 +10,7 @@ pub mod end;
 pub mod field;
 pub mod incident;
 pub mod input;
+pub mod scope;
 pub mod suspects;
 pub mod trail;
 

@@ -2,22 +2,20 @@
 //! label sets, each scored by how well "inside fails at one rate, outside does not" explains what
 //! was seen, against the price of every label.
 
-pub use super::field::{Field, Places, Seen};
-use super::{chance::ln_factorial, incident::LabelSet};
+use std::{cmp::Ordering, ops::Deref, sync::Arc};
 
-/// Most labels in a set.
-pub const MOST_LABELS: usize = 3;
+use super::chance::ln_factorial;
+pub use super::{
+    field::{Field, Places, Seen},
+    scope::{LARGE, MOST_LABELS, Scope},
+};
 
 /// How likely a red is outside the fault, where nothing is known of it. Small: reds that no fault
 /// explains are rare.
 pub const STRAY: f64 = 1e-5;
 
-/// Sets that are weighed in a large field; in a small one all are.
-const MOST_SETS: usize = 300;
 /// Suspects of which each is tried as the first of two faults.
 const FIRSTS: usize = 40;
-/// A field with more places than this is large.
-pub const LARGE: usize = 500;
 
 /// Half of all faults hit every run; for those one green acquits almost certainly.
 const TOTAL_FAULT: f64 = 0.5;
@@ -38,88 +36,96 @@ const APART: f64 = 8.0;
 /// More faults at once than this are not told apart.
 const MOST_FAULTS: usize = 4;
 
-/// A class of label sets that cover the same places.
+/// A scope with what speaks for it.
 #[derive(Clone, Debug)]
 pub struct Suspect {
-    /// Its first name: fewest labels, then earliest in the order of names.
-    pub labels: LabelSet,
-    /// Its other names of no more than one label more.
-    pub also: Vec<LabelSet>,
-    /// What it covers.
-    pub places: Places,
+    /// Which.
+    pub scope: Arc<Scope>,
     /// How well it explains what was seen, price paid; in nats, higher is better.
     pub score: f64,
     /// Red and green inside.
     pub inside: Seen,
 }
 
-/// All classes of suspects, best first; among equals the more general.
+impl Deref for Suspect {
+    type Target = Scope;
+
+    fn deref(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// The better first; among equals the more general, then the one with fewer labels.
+fn order(a: &Suspect, b: &Suspect) -> Ordering {
+    (b.score.total_cmp(&a.score)).then_with(|| b.count.cmp(&a.count)).then(a.labels.len().cmp(&b.labels.len()))
+}
+
+/// All suspects, best first.
 pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+    let mut all = Vec::new();
+    weigh(field, seen, stray, |scope, inside, outside, price| {
+        let score = explains(inside) + outside - price;
+        all.push(Suspect { scope: Arc::clone(scope), score, inside });
+    });
+    all.sort_by(order);
+    all
+}
+
+/// The best suspect alone: what [`rank`] puts first.
+pub fn best(field: &Field, seen: &[Seen], stray: f64) -> Option<Suspect> {
+    let mut best: Option<Suspect> = None;
+    weigh(field, seen, stray, |scope, inside, outside, price| {
+        // Most are far behind: a bound that takes no exponentials tells.
+        if best.as_ref().is_some_and(|best| explains_at_most(inside) + outside - price < best.score - 1e-6) {
+            return;
+        }
+        let one = Suspect { scope: Arc::clone(scope), score: explains(inside) + outside - price, inside };
+        if best.as_ref().is_none_or(|best| order(&one, best) == Ordering::Less) {
+            best = Some(one);
+        }
+    });
+    best
+}
+
+/// Calls back with each scope worth trying, what was seen inside, what taking the rest for strays
+/// comes to, and the price of its labels.
+fn weigh(field: &Field, seen: &[Seen], stray: f64, mut each: impl FnMut(&Arc<Scope>, Seen, f64, f64)) {
     let total = Seen::sum(seen.iter());
     if total.red == 0 || field.is_empty() {
-        return Vec::new();
+        return;
     }
-    let red: Vec<usize> = (0..field.n).filter(|at| seen[*at].red > 0).collect();
-    let covers = |set: &[(usize, u32)], at: usize| set.iter().all(|(n, v)| field.values[*n][at] == Some(*v));
-    let reds = |set: &[(usize, u32)]| red.iter().filter(|at| covers(set, **at)).map(|at| seen[*at].red).sum::<u32>();
-    let mut sets: Vec<(u32, Vec<(usize, u32)>)> =
-        field.candidates(seen).into_iter().map(|set| (reds(&set), set)).collect();
-    if field.n > LARGE && sets.len() > MOST_SETS {
-        // Those that cover most of the red; among equals the order stays, fewest labels first.
-        sets.sort_by_key(|(red, _)| std::cmp::Reverse(*red));
-        sets.truncate(MOST_SETS);
-        sets.sort_by(|(_, a), (_, b)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-    }
-    let mut classes: Vec<Suspect> = Vec::new();
-    let mut by_places: std::collections::HashMap<Places, usize> = std::collections::HashMap::new();
-    for (red, set) in sets {
-        let mut of_labels = set.iter().map(|(n, v)| &field.places[*n][*v as usize]);
-        let first = of_labels.next().cloned().unwrap_or_else(|| Places::all(field.n));
-        let places = of_labels.fold(first, |covered, of| covered.and(of));
-        if let Some(at) = by_places.get(&places) {
-            let class = &mut classes[*at];
-            // A name that only adds labels to a known name says nothing new.
-            let labels = field.write(&set);
-            let adds = |known: &LabelSet| known.iter().all(|pair| labels.contains(pair));
-            if labels.len() <= class.labels.len().max(1) && (class.labels.is_empty() || !adds(&class.labels)) {
-                class.also.push(labels);
-            }
-            continue;
-        }
-        let inside = Seen { red, green: places.each().map(|at| seen[at].green).sum() };
-        let score = explains(inside) + strays(total.less(inside), stray) - PRICE[set.len().min(MOST_LABELS)];
-        by_places.insert(places.clone(), classes.len());
-        classes.push(Suspect { labels: field.write(&set), also: Vec::new(), places, score, inside });
-    }
-    classes.sort_by(|a, b| {
-        b.score
-            .total_cmp(&a.score)
-            .then_with(|| b.places.count().cmp(&a.places.count()))
-            .then(a.labels.len().cmp(&b.labels.len()))
+    let stray = Stray::of(stray);
+    field.each_scope(seen, |scope| {
+        let inside = scope.places.sum(seen);
+        each(scope, inside, stray.of_runs(total.less(inside)), PRICE[scope.labels.len().min(MOST_LABELS)]);
     });
-    classes
 }
 
 /// The suspects that together explain what was seen best: one, or several if several faults at once
 /// explain it better, each further one at [`SECOND_FAULT`]. Most red first.
 pub fn explain(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
-    explain_by(&rank(field, seen, stray), field, seen, stray)
+    best_and_all(field, seen, stray).map(|(_, all)| all).unwrap_or_default()
 }
 
-/// The same, for a caller that has ranked them already.
-pub fn explain_by(classes: &[Suspect], field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
-    let Some(best) = classes.first() else { return Vec::new() };
+/// The one suspect that explains what was seen best, and those that together do.
+pub fn best_and_all(field: &Field, seen: &[Seen], stray: f64) -> Option<(Suspect, Vec<Suspect>)> {
+    let best = best(field, seen, stray)?;
     let total = Seen::sum(seen.iter());
     if best.inside.green == 0 && best.inside.red == total.red {
-        return vec![best.clone()];
+        return Some((best.clone(), vec![best]));
     }
-    let observed: Vec<usize> = (0..field.n).filter(|at| seen[*at] != Seen::default()).collect();
+    let all = together(&rank(field, seen, stray), field, seen, stray);
+    Some((best, all))
+}
+
+fn together(classes: &[Suspect], field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+    let Some(best) = classes.first() else { return Vec::new() };
+    let stray = Stray::of(stray);
     // What a class explains of the places that others leave to it, beside taking them for strays.
     let gain = |class: &Suspect, taken: &[&Suspect]| {
-        let left = observed.iter().filter(|at| class.places.has(**at) && !taken.iter().any(|t| t.places.has(**at)));
-        let inside = Seen::sum(left.map(|at| &seen[*at]));
+        let inside = class.places.sum_without(taken.iter().map(|other| &other.places), seen);
         let price = PRICE[class.labels.len().min(MOST_LABELS)];
-        (explains(inside) - strays(inside, stray) - price, inside)
+        (explains(inside) - stray.of_runs(inside) - price, inside)
     };
     let (firsts, seconds) = if field.n > LARGE { (6, 100) } else { (FIRSTS, usize::MAX) };
     let general = classes.iter().enumerate().filter(|(at, class)| *at >= firsts && class.labels.len() == 1);
@@ -155,16 +161,40 @@ pub fn explain_by(classes: &[Suspect], field: &Field, seen: &[Seen], stray: f64)
 /// How well one fault explains what was seen inside: either it hits every run, or some share of
 /// them, any share being as likely as any other.
 fn explains(inside: Seen) -> f64 {
-    let (red, green) = (f64::from(inside.red), f64::from(inside.green));
-    let total = TOTAL_FAULT.ln() + red * (1.0 - SPARED).ln() + green * SPARED.ln();
-    let some = (1.0 - TOTAL_FAULT).ln() + ln_factorial(inside.red) + ln_factorial(inside.green)
-        - ln_factorial(inside.red.saturating_add(inside.green).saturating_add(1));
+    let [total, some] = explanations(inside);
     let more = total.max(some);
     more + ((total - more).exp() + (some - more).exp()).ln()
 }
 
-fn strays(outside: Seen, stray: f64) -> f64 {
-    f64::from(outside.red) * stray.ln() + f64::from(outside.green) * (1.0 - stray).ln()
+/// No less than [`explains`], and nearly it.
+fn explains_at_most(inside: Seen) -> f64 {
+    let [total, some] = explanations(inside);
+    total.max(some) + std::f64::consts::LN_2
+}
+
+fn explanations(inside: Seen) -> [f64; 2] {
+    let (red, green) = (f64::from(inside.red), f64::from(inside.green));
+    let total = TOTAL_FAULT.ln() + red * (1.0 - SPARED).ln() + green * SPARED.ln();
+    let some = (1.0 - TOTAL_FAULT).ln() + ln_factorial(inside.red) + ln_factorial(inside.green)
+        - ln_factorial(inside.red.saturating_add(inside.green).saturating_add(1));
+    [total, some]
+}
+
+/// What it takes to take runs for strays: the logarithms of a run that is bad by itself, and of one
+/// that is not.
+struct Stray {
+    red: f64,
+    green: f64,
+}
+
+impl Stray {
+    fn of(stray: f64) -> Self {
+        Self { red: stray.ln(), green: (1.0 - stray).ln() }
+    }
+
+    fn of_runs(&self, outside: Seen) -> f64 {
+        f64::from(outside.red) * self.red + f64::from(outside.green) * self.green
+    }
 }
 
 /// Which place to look at next: the one whose answer splits the leading suspects most evenly.

@@ -104,6 +104,10 @@ pub struct Trail {
     pub since: Option<Timestamp>,
     /// Due time of the newest green run.
     pub last_green: Option<Timestamp>,
+    /// The longest that any of its last runs took from due to effect: who asks for runs from some time
+    /// on need not look at those that were due so long before it.
+    #[serde(skip)]
+    pub(super) reach: Duration,
 }
 
 impl Trail {
@@ -120,7 +124,13 @@ impl Trail {
             gone: 0,
             since: None,
             last_green: None,
+            reach: Duration::ZERO,
         }
+    }
+
+    /// What a snapshot does not hold.
+    pub fn index(&mut self) {
+        self.reach = self.recent.iter().map(|spot| spot.effect.since(spot.due)).max().unwrap_or_default();
     }
 
     /// Remembers a run, or what has become of it. Answers what was known of it before.
@@ -129,7 +139,8 @@ impl Trail {
         if spot.is_green() {
             self.last_green = self.last_green.max(Some(spot.due));
         }
-        if let Some(known) = self.recent.iter_mut().find(|known| known.run == spot.run) {
+        self.reach = self.reach.max(spot.effect.since(spot.due));
+        if let Some(known) = self.recent.iter_mut().rev().find(|known| known.run == spot.run) {
             return Some(std::mem::replace(known, spot));
         }
         let place = self.recent.iter().rposition(|known| known.due <= spot.due).map_or(0, |at| at + 1);
@@ -142,6 +153,12 @@ impl Trail {
             self.gone = self.gone.wrapping_add(u32::from(green));
         }
         None
+    }
+
+    /// Runs that a fault of this family would have hit from a time on, newest first.
+    pub fn hit_from(&self, family: Family, from: Timestamp) -> impl Iterator<Item = &Spot> {
+        let due = if family == Family::Honest { from } else { from.minus(self.reach) };
+        self.newest().take_while(move |spot| spot.due >= due).filter(move |spot| spot.hit_at(family) >= from)
     }
 
     /// The base rate of a family.

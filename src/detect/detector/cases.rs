@@ -387,9 +387,9 @@ impl Detector {
     /// An open case: what has changed, and is it over?
     pub(super) fn follow(&mut self, at: usize, now: Timestamp, changes: &mut Vec<Change>) {
         let case = &self.cases[at];
-        let was = (case.incident.outcome, case.incident.suspects.clone(), case.incident.routes.len());
         let pause = if self.field.len() <= LARGE { RANK_EVERY } else { RANK_LARGE_EVERY };
         if case.stale && (case.bad.len() <= SMALL || now.since(case.ranked_at) >= pause) {
+            let was = Was::of(case);
             let until = Some(case.until());
             if self.has_become_another(case, until) {
                 return self.detach(at, Vec::new(), now, changes);
@@ -397,34 +397,59 @@ impl Detector {
             for fault in self.rank(at, now, until) {
                 self.split(at, &fault, now, changes);
             }
-        }
-        let case = &mut self.cases[at];
-        case.weigh(now);
-        if case.told == Some(Severity::Warning) && case.incident.severity == Severity::Critical {
-            case.tell(now, "raised to critical".to_owned());
-            case.told = Some(Severity::Critical);
-            changes.push(Change::Raised(case.incident.id.clone()));
-        } else if case.told.is_none() && case.told_again_at.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
-            tell_again(case, now, changes);
-        } else if (case.incident.outcome, &case.incident.suspects, case.incident.routes.len()) != (was.0, &was.1, was.2)
-        {
-            if (case.incident.outcome, &case.incident.suspects) != (was.0, &was.1) {
-                let last = case.bad.values().next_back().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
-                let text = format!(
-                    "now {} on {} (was {} on {}), because of {} runs up to {last}",
-                    case.incident.outcome,
-                    case.incident.suspects_text(),
-                    was.0,
-                    write_labels(&was.1),
-                    case.bad.len(),
-                );
-                case.tell(now, text);
-            }
-            changes.push(Change::Moved(case.incident.id.clone()));
+            self.cases[at].weigh(now);
+            tell_change(&mut self.cases[at], Some(&was), now, changes);
+        } else {
+            let outcome = case.incident.outcome;
+            let case = &mut self.cases[at];
+            let was = (case.weigh(now) && case.incident.outcome != outcome).then(|| Was { outcome, ..Was::of(case) });
+            tell_change(case, was.as_ref(), now, changes);
         }
         self.cases[at].doubt_the_agent(now);
         if let Some(because) = self.cases[at].is_over(&self.trails, now) {
             resolve(&mut self.cases[at], now, because, changes);
+        }
+    }
+}
+
+/// What was told of a case so far.
+struct Was {
+    outcome: Outcome,
+    suspects: LabelSet,
+    routes: usize,
+}
+
+impl Was {
+    fn of(case: &Case) -> Self {
+        let incident = &case.incident;
+        Self { outcome: incident.outcome, suspects: incident.suspects.clone(), routes: incident.routes.len() }
+    }
+}
+
+/// Tells what has become of an open case, if anything has.
+fn tell_change(case: &mut Case, was: Option<&Was>, now: Timestamp, changes: &mut Vec<Change>) {
+    if case.told == Some(Severity::Warning) && case.incident.severity == Severity::Critical {
+        case.tell(now, "raised to critical".to_owned());
+        case.told = Some(Severity::Critical);
+        changes.push(Change::Raised(case.incident.id.clone()));
+    } else if case.told.is_none() && case.told_again_at.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
+        tell_again(case, now, changes);
+    } else if let Some(was) = was {
+        let is_other = (case.incident.outcome, &case.incident.suspects) != (was.outcome, &was.suspects);
+        if is_other {
+            let last = case.bad.values().next_back().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
+            let text = format!(
+                "now {} on {} (was {} on {}), because of {} runs up to {last}",
+                case.incident.outcome,
+                case.incident.suspects_text(),
+                was.outcome,
+                write_labels(&was.suspects),
+                case.bad.len(),
+            );
+            case.tell(now, text);
+        }
+        if is_other || case.incident.routes.len() != was.routes {
+            changes.push(Change::Moved(case.incident.id.clone()));
         }
     }
 }

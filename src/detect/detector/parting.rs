@@ -145,6 +145,7 @@ impl Detector {
                 self.cases[into].take(bad, &self.trails);
             }
             self.cases[younger].bad.clear();
+            self.cases[younger].recount();
             resolve(&mut self.cases[younger], now, because, changes);
         }
     }

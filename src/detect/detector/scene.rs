@@ -5,7 +5,7 @@ use crate::{
     detect::{
         case::{Bad, Case},
         detector::Detector,
-        suspects::{STRAY, Seen, Suspect, explain, explain_by, rank},
+        suspects::{self, STRAY, Seen, Suspect, best_and_all, explain},
         trail::{Spot, Trail},
     },
 };
@@ -43,11 +43,12 @@ impl Detector {
         until: Option<Timestamp>,
         case: Option<&Case>,
     ) -> Vec<Seen> {
-        let within = |spot: &Spot| spot.hit_at(family) >= from && until.is_none_or(|until| spot.effect <= until);
+        let within = |spot: &Spot| until.is_none_or(|until| spot.effect <= until);
+        // A run that has landed is held against nobody.
+        let is_red = |spot: &Spot| !spot.is_green() && red(&spot.run);
         let whole = case.filter(|case| from <= case.effect.0);
         let greens = |(place, trail): (usize, &Trail)| {
-            let green =
-                trail.recent.iter().filter(|spot| spot.acquits(family) && within(spot) && !red(&spot.run)).count();
+            let green = trail.hit_from(family, from).filter(|s| s.acquits(family) && within(s) && !is_red(s)).count();
             let base = whole.and_then(|case| case.base.get(place));
             // What the trail has forgotten of this case, which is nothing until it forgets what came before.
             let gone = base.map_or(0, |base| {
@@ -69,7 +70,7 @@ impl Detector {
 
     /// The one fault that explains a scene best.
     pub(super) fn best(&self, family: Family, seen: &[Seen]) -> Option<Suspect> {
-        rank(&self.field, seen, self.stray(family, seen)).into_iter().next()
+        suspects::best(&self.field, seen, self.stray(family, seen))
     }
 
     /// The faults that together explain a scene best.
@@ -79,10 +80,7 @@ impl Detector {
 
     /// The one fault that explains a scene best, and the ones that together do.
     pub(super) fn one_and_all(&self, family: Family, seen: &[Seen]) -> Option<(Suspect, Vec<Suspect>)> {
-        let stray = self.stray(family, seen);
-        let ranked = rank(&self.field, seen, stray);
-        let all = explain_by(&ranked, &self.field, seen, stray);
-        Some((ranked.into_iter().next()?, all))
+        best_and_all(&self.field, seen, self.stray(family, seen))
     }
 
     /// How likely a run of this scene is bad without any fault.
