@@ -55,6 +55,9 @@ pub struct Detector {
     /// When pending runs of a large field were last considered.
     #[serde(default)]
     considered: BTreeMap<Family, Timestamp>,
+    /// When something was heard last that is not just another green: a bad run, or one that was asked for.
+    #[serde(default)]
+    news_at: Timestamp,
     cases: Vec<Case>,
     deploys: Vec<Deploy>,
     eyes: BTreeMap<TargetName, Eye>,
@@ -211,10 +214,15 @@ impl Detector {
         let Some(place) = self.places.get(&verdict.route).copied() else { return };
         for wait in self.waits.values_mut() {
             for (asked, at, back) in &mut wait.asked {
-                *back |= *asked == place && verdict.run.minted_at() >= at.minus(Duration::from_millis(1));
+                if *asked == place && !*back && verdict.run.minted_at() >= at.minus(Duration::from_millis(1)) {
+                    (*back, self.news_at) = (true, now);
+                }
             }
         }
         let spot = Spot::of(verdict);
+        if !spot.is_green() {
+            self.news_at = now;
+        }
         if verdict.agent_away {
             // Counted towards nothing. What a case was told of on it stands until other runs speak.
             self.trails[place as usize].recent.retain(|known| known.run != spot.run);

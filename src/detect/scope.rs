@@ -1,9 +1,6 @@
 //! Scopes: the sets of places that label sets cover, each with all its names.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     field::{Field, Places, Seen},
@@ -53,24 +50,30 @@ impl Field {
     /// The sets that hold at any of these places, in order; none if there are more than `most`.
     fn sets_at(&self, places: impl Iterator<Item = usize>, most: usize) -> Option<Vec<Set>> {
         const NONE: (u32, u32) = (0, 0);
-        let mut sets: HashSet<Set> = HashSet::from([(0, [NONE; MOST_LABELS])]);
+        let tidy = |sets: &mut Vec<Set>| {
+            sets.sort_unstable();
+            sets.dedup();
+        };
+        let mut sets: Vec<Set> = vec![(0, [NONE; MOST_LABELS])];
         for at in places {
             let facets: Vec<(u32, u32)> =
                 (0..self.names.len()).filter_map(|n| self.values[n][at].map(|v| (n as u32, v))).collect();
             for (i, one) in facets.iter().enumerate() {
-                sets.insert((1, [*one, NONE, NONE]));
+                sets.push((1, [*one, NONE, NONE]));
                 for (j, two) in facets.iter().enumerate().skip(i + 1) {
-                    sets.insert((2, [*one, *two, NONE]));
+                    sets.push((2, [*one, *two, NONE]));
                     sets.extend(facets[j + 1..].iter().map(|three| (3, [*one, *two, *three])));
                 }
             }
-            if sets.len() > most {
-                return None;
+            if sets.len() / 4 > most {
+                tidy(&mut sets);
+                if sets.len() > most {
+                    return None;
+                }
             }
         }
-        let mut sets: Vec<Set> = sets.into_iter().collect();
-        sets.sort_unstable();
-        Some(sets)
+        tidy(&mut sets);
+        (sets.len() <= most).then_some(sets)
     }
 
     /// The scopes of these sets, in the order of their first names.

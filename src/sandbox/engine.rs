@@ -344,7 +344,7 @@ impl Engine {
     }
 
     fn has(&self, kind: &FaultKind, ticket: Ticket, place: &Place, at: Timestamp) -> bool {
-        self.hits(ticket, place, at).any(|fault| fault.kind == *kind)
+        self.hit(ticket, place, at, |known| (known == kind).then_some(())).is_some()
     }
 
     /// The first fault that hits and is wanted.
@@ -355,19 +355,25 @@ impl Engine {
         at: Timestamp,
         wanted: impl Fn(&FaultKind) -> Option<T>,
     ) -> Option<T> {
-        self.hits(ticket, place, at).find_map(|fault| wanted(&fault.kind))
+        // The kind first: it is the cheaper question, and there are many askers.
+        self.faults.iter().enumerate().find_map(|(number, fault)| {
+            let found = wanted(&fault.kind)?;
+            self.strikes(number, fault, ticket, place, at).then_some(found)
+        })
     }
 
     /// Faults that go on here and whose rate hits this ticket, oldest first.
     fn hits(&self, ticket: Ticket, place: &Place, at: Timestamp) -> impl Iterator<Item = &Fault> {
-        self.faults.iter().enumerate().filter_map(move |(number, fault)| {
-            let hit = fault.threatens(place, at)
-                && (fault.rate >= 1.0 || {
-                    let seed = mix(&[self.seed, ticket.stream, ticket.number, number as u64 ^ FAULTS]);
-                    Rng::with_seed(seed).f64() < fault.rate
-                });
-            hit.then_some(fault)
-        })
+        let numbered = self.faults.iter().enumerate();
+        numbered.filter_map(move |(number, fault)| self.strikes(number, fault, ticket, place, at).then_some(fault))
+    }
+
+    fn strikes(&self, number: usize, fault: &Fault, ticket: Ticket, place: &Place, at: Timestamp) -> bool {
+        fault.threatens(place, at)
+            && (fault.rate >= 1.0 || {
+                let seed = mix(&[self.seed, ticket.stream, ticket.number, number as u64 ^ FAULTS]);
+                Rng::with_seed(seed).f64() < fault.rate
+            })
     }
 }
 

@@ -18,8 +18,9 @@ use std::time::Duration;
 const MOST_ASKED: usize = 10;
 /// Siblings asked beside the red route at once: each halves what can be the suspect.
 const SIBLINGS: usize = 3;
-/// How often pending runs of a large field are considered.
-const CONSIDER_EVERY: Duration = Duration::from_secs(1);
+/// How often pending runs of a large field are considered: when something was heard that is not just
+/// another green, and when nothing was.
+const CONSIDER_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Bad runs that came alone are kept so long, and so many of them, to be pooled.
 const POOLED_FOR: Duration = Duration::from_secs(7 * 86_400);
 const MOST_STRAYS: usize = 2_000;
@@ -41,13 +42,13 @@ impl Detector {
             return;
         }
         // In a large field, where a search takes milliseconds and verdicts come by the hundred a second,
-        // once a second is enough.
+        // now and then is enough.
         if self.field.len() > LARGE {
-            let last = self.considered.insert(family, now);
-            if let Some(last) = last.filter(|last| now.since(*last) < CONSIDER_EVERY) {
-                self.considered.insert(family, last);
+            let every = |last: Timestamp| if self.news_at >= last { CONSIDER_EVERY.0 } else { CONSIDER_EVERY.1 };
+            if self.considered.get(&family).is_some_and(|last| now.since(*last) < every(*last)) {
                 return;
             }
+            self.considered.insert(family, now);
         }
         if self.join(family, &group, now, changes) {
             return;
