@@ -126,7 +126,8 @@ fn one(seed: u64) -> Result {
     let miss = (named < 2 || false_pages > 0).then(|| {
         let fault = |at: usize| format!("{} on {}", faults[at].kind, written(&scopes[at]));
         let apart = second.since(from).as_secs();
-        format!("seed {seed}: {} and, {apart} s later, {}; told: {}", fault(0), fault(1), list(&told))
+        let how = if named_or_masked == 2 { " (where one hides the other)" } else { "" };
+        format!("seed {seed}{how}: {} and, {apart} s later, {}; told: {}", fault(0), fault(1), list(&told))
     });
     Result { same_family, named, named_or_masked, false_pages, extra, miss }
 }
