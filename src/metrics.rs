@@ -157,9 +157,9 @@ impl Metrics {
         }
     }
 
-    /// The routes that are paused, all of them. One that is not watched is remembered.
-    pub fn set_paused(&self, routes: impl IntoIterator<Item = RouteId>) {
-        self.packed().routes.set_paused(routes);
+    /// The routes that are paused from now on, all of them. One that is not watched is remembered.
+    pub fn set_paused(&self, routes: impl IntoIterator<Item = RouteId>, now: Timestamp) {
+        self.packed().routes.set_paused(routes, now);
     }
 
     /// A scrape comes in at this time; the scheduler last went round then.

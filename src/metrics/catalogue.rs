@@ -52,7 +52,7 @@ families! {
     DETECTION_BOUND gauge "detection_bound_seconds";
     /// Longest time between two runs of this route that its schedule asks for, in seconds.
     ROUTE_INTERVAL gauge "route_interval_seconds";
-    /// When the agent began to watch this route, since its start, in seconds since the epoch.
+    /// Since when this route is watched without a pause: since the agent's start at the earliest, in seconds since the epoch.
     WATCHED_SINCE gauge "route_watched_since_timestamp_seconds";
     /// 1 while nothing is sent over this route because somebody paused it; absent otherwise.
     ROUTE_PAUSED gauge "route_paused";

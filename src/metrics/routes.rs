@@ -96,8 +96,15 @@ impl Routes {
         self.resumed = Arc::new(resumed);
     }
 
-    pub(super) fn set_paused(&mut self, routes: impl IntoIterator<Item = RouteId>) {
-        self.paused = Arc::new(routes.into_iter().collect());
+    /// What was paused and is not any more is watched since now: nothing can have landed before.
+    pub(super) fn set_paused(&mut self, routes: impl IntoIterator<Item = RouteId>, now: Timestamp) {
+        let paused: HashSet<RouteId> = routes.into_iter().collect();
+        for ended in self.paused.difference(&paused) {
+            if let Some(at) = self.place.get(ended) {
+                self.states[*at].since = now;
+            }
+        }
+        self.paused = Arc::new(paused);
     }
 
     /// Takes a verdict in; answers the platform and target of its route, if it is watched.

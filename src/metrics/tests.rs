@@ -74,7 +74,7 @@ const WEB: &str = r#"canary="c",platform="p",target="web",mode="append""#;
 fn busy() -> Metrics {
     let (metrics, web) = (metrics(), route("c", "p", "web", &[("worker", "v5")]));
     metrics.set_routes(&[watched(&web)]);
-    metrics.set_paused([web.id]);
+    metrics.set_paused([web.id], Timestamp::EPOCH);
     metrics.set_notifiers(["oncall"]);
     metrics.notified("oncall", Told::Accepted);
     metrics.accepted("oncall", Timestamp::from_secs(90));
@@ -300,13 +300,16 @@ fn a_heartbeat_is_exported_only_where_there_is_one() {
 fn a_paused_route_says_so_only_while_it_is() {
     let (metrics, web) = (metrics(), route("c", "p", "web", &[]));
     let paused = || value(&metrics.render(), &format!("landfall_route_paused{{{WEB}}}"));
-    metrics.set_paused([web.id]);
+    let since = || value(&metrics.render(), &format!("landfall_route_watched_since_timestamp_seconds{{{WEB}}}"));
+    metrics.set_paused([web.id], Timestamp::from_secs(20));
     metrics.set_routes(&[watched(&web)]);
     assert_eq!(paused(), Some(1.0), "whichever is said first");
     metrics.set_routes(&[watched(&web)]);
-    assert_eq!(paused(), Some(1.0));
-    metrics.set_paused([]);
-    assert_eq!(paused(), None);
+    assert_eq!((paused(), since()), (Some(1.0), Some(10.0)));
+    metrics.set_paused([], Timestamp::from_secs(70));
+    assert_eq!((paused(), since()), (None, Some(70.0)), "nothing can have landed while it was paused");
+    metrics.set_paused([], Timestamp::from_secs(90));
+    assert_eq!(since(), Some(70.0));
 }
 
 #[test]
