@@ -4,7 +4,14 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use reqwest::{Client, Url, redirect::Policy};
+use chrono::DateTime;
+use reqwest::{
+    Client, Url,
+    header::{DATE, HeaderMap, RETRY_AFTER},
+    redirect::Policy,
+};
+
+use crate::canary::Timestamp;
 
 /// How every HTTP client of the agent reaches the world.
 #[derive(Clone, Default)]
@@ -101,4 +108,68 @@ pub async fn body(mut answer: reqwest::Response, bound: usize) -> Result<Vec<u8>
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// Longest pause that an answer can ask for: what asks for more is not heard before any deadline.
+const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// The server's clock: the agent's own may differ, and lengths between two of the server's times
+/// are right whatever it shows.
+pub fn sent_at(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// `Retry-After` in seconds, or as a date by the server's own clock.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => http_date(text)?.since(sent_at(headers)?),
+    };
+    Some(pause.min(LONGEST_PAUSE))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc2822(text.trim()).ok().map(|at| Timestamp::from_micros(at.timestamp_micros()))
+}
+
+/// An error with its causes, without the address that was called: it may have a secret in it.
+pub fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut words = vec![error.to_string()];
+    let mut cause = std::error::Error::source(&error);
+    while let Some(deeper) = cause {
+        words.push(deeper.to_string());
+        cause = deeper.source();
+    }
+    words.dedup();
+    words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().expect("name"), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date_by_the_servers_clock() {
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        for (pairs, pause) in [
+            (vec![("retry-after", "7")], Some(7)),
+            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date], Some(30)),
+            (vec![("retry-after", "Wed, 21 Oct 2015 07:27:00 GMT"), date], Some(0)),
+            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")], None),
+            (vec![("retry-after", "99999999999")], Some(86_400)),
+            (vec![("retry-after", "soon")], None),
+            (vec![("retry-after", "-1")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(retry_after(&headers(&pairs)), pause.map(Duration::from_secs), "{pairs:?}");
+        }
+    }
 }

@@ -30,6 +30,7 @@
 //! | 3 | [`target`] | trait `Target` and a file a kind |
 //! | 3 | [`store`] | the ledger: SQLite, or memory for replay |
 //! | 3 | [`metrics`] | every metric once |
+//! | 3 | [`notify`] | trait `Notifier` and a file a kind; the words that they say |
 //! | 4 | [`agent`] | clock, scheduler, runs in flight, desk |
 //! | 4 | [`web`] | pages, API, `/metrics`, the webhook intake |
 //! | 4 | `sandbox` | the pretend platform, met only through the traits or its HTTP address |
@@ -76,7 +77,7 @@
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
-//! * The notifiers are not built yet: incidents are stored with their notices, logged, and shown.
+//! * Of the notifiers, those in [`cli::kinds`] are built.
 
 pub mod agent;
 pub mod canary;

@@ -10,6 +10,7 @@ mod daemon;
 mod demo;
 mod fixtures;
 mod house;
+mod notify;
 mod postgres;
 mod replay;
 mod sandbox_http;

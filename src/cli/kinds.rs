@@ -10,7 +10,7 @@ use std::{
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
     config::{self, Kind, Kinds, Options, Problem, Problems},
-    notify::Notifier,
+    notify::{self, Notifier},
     platform::{Platform, treasure_data},
     target::{
         Target, object_store, postgresql,
@@ -27,7 +27,10 @@ pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Targe
             Kind::new("postgresql", postgresql::MODES, postgresql::open),
             Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
         ],
-        notifiers: vec![],
+        notifiers: vec![
+            Kind::new("pagerduty", &[], notify::pagerduty::open),
+            Kind::new("webhook", &[], notify::webhook::open),
+        ],
     }
 }
 

@@ -2,6 +2,13 @@
 //! again, what is latest and who is told instead is `agent/outbox`'s. A new kind is its file, its
 //! `mod` line and one row in `cli::kinds`.
 
+pub mod pagerduty;
+mod post;
+mod reading;
+mod shape;
+pub mod text;
+pub mod webhook;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -153,4 +160,18 @@ pub enum NotifyError {
         /// What it said.
         detail: String,
     },
+}
+
+/// A digest of texts, in hex: for names that must stay the same and may be too long.
+fn digest(texts: &[&str]) -> String {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    for text in texts {
+        digest.update(text.as_bytes());
+        digest.update(&[0]);
+    }
+    hex(digest.finish().as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,7 +15,7 @@ use super::{Swept, Target, TargetError, cut, decode, decode::Decoded};
 use crate::{
     canary::{Address, Carries, Marker, Mode, Run, Secret, Sighting, Tally, TargetName, Timestamp},
     config::{Opening, Problem, Problems},
-    http::Wire,
+    http::{Wire, chain},
 };
 
 /// HTTP output can only add.
@@ -186,7 +186,7 @@ impl Target for Webhook {
             .timeout(PATIENCE)
             .send()
             .await
-            .map_err(|error| unreachable(&format!("the agent's own intake: {}", chain(error.without_url()))))?;
+            .map_err(|error| unreachable(&format!("the agent's own intake: {}", chain(error))))?;
         match answer.status().as_u16() {
             200..=299 => {}
             401 | 403 => return Err(TargetError::Denied { detail: "the agent's own intake refused it".to_owned() }),
@@ -205,15 +205,4 @@ impl Target for Webhook {
         let removed = deliveries.sweep(&self.name, older_than).await.map_err(|error| unreachable(&error))?;
         Ok(Swept { removed })
     }
-}
-
-/// An error with its causes.
-fn chain(error: reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,11 +1,10 @@
 //! One call of the REST API: how it is sent, and what its answer means.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
-use chrono::DateTime;
 use reqwest::{
     Client, Method, Response, Url,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 use serde_json::Value as Json;
 
@@ -18,9 +17,6 @@ use crate::{
 
 /// Longest answer read. A job's log is the only large thing in one, and only its end is wanted.
 const LARGEST: usize = 4 << 20;
-
-/// Longest pause that an answer can ask for: what asks for more is not heard before any deadline.
-const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
 
 /// What is sent with a call.
 pub(super) enum Load<'a> {
@@ -109,20 +105,12 @@ impl Api {
     /// No answer. Only a connection that never stood proves that nothing arrived.
     fn unheard(&self, error: reqwest::Error) -> PlatformError {
         let never_arrived = error.is_connect() || error.is_builder();
-        let error = error.without_url();
-        let mut words = vec![error.to_string()];
-        let mut cause = error.source();
-        while let Some(deeper) = cause {
-            words.push(deeper.to_string());
-            cause = deeper.source();
-        }
-        words.dedup();
-        PlatformError::Unreachable { detail: self.shown(&words.join(": ")), never_arrived }
+        PlatformError::Unreachable { detail: self.shown(&http::chain(error)), never_arrived }
     }
 
     async fn understand(&self, answer: Response) -> Result<Reply, PlatformError> {
         let status = answer.status();
-        let (at, pause) = (sent_at(answer.headers()), retry_after(answer.headers()));
+        let (at, pause) = (http::sent_at(answer.headers()), http::retry_after(answer.headers()));
         if status.is_redirection() {
             let detail = format!("it answers {}, and redirects are not followed", status.as_u16());
             return Err(PlatformError::Nonsense { detail });
@@ -197,51 +185,5 @@ fn explained(status: reqwest::StatusCode, json: Option<&Json>, bytes: &[u8]) -> 
     match words {
         Some(words) => format!("{}: {}", status.as_u16(), words.trim()),
         None => status.to_string(),
-    }
-}
-
-/// The server's clock: the agent's own may differ, and lengths between two of the server's times
-/// are right whatever it shows.
-fn sent_at(headers: &HeaderMap) -> Option<Timestamp> {
-    http_date(headers.get(header::DATE)?.to_str().ok()?)
-}
-
-/// `Retry-After` in seconds, or as a date by the server's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => http_date(text)?.since(sent_at(headers)?),
-    };
-    Some(pause.min(LONGEST_PAUSE))
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    DateTime::parse_from_rfc2822(text.trim()).ok().map(|at| Timestamp::from_micros(at.timestamp_micros()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().expect("name"), HeaderValue::from_static(value))).collect()
-    }
-
-    #[test]
-    fn a_pause_is_seconds_or_a_date_by_the_servers_clock() {
-        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
-        for (pairs, pause) in [
-            (vec![("retry-after", "7")], Some(7)),
-            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date], Some(30)),
-            (vec![("retry-after", "Wed, 21 Oct 2015 07:27:00 GMT"), date], Some(0)),
-            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")], None),
-            (vec![("retry-after", "99999999999")], Some(86_400)),
-            (vec![("retry-after", "soon")], None),
-            (vec![("retry-after", "-1")], None),
-            (vec![], None),
-        ] {
-            assert_eq!(retry_after(&headers(&pairs)), pause.map(Duration::from_secs), "{pairs:?}");
-        }
     }
 }
