@@ -299,17 +299,28 @@ fn reminders_go_to_people_and_refreshments_to_what_forgets() {
     }
 }
 
-/// A receiver as PagerDuty is one: a key opens an alert once, and whatever opens it again after it
-/// was closed wakes somebody a second time.
+/// A receiver. One that keeps alerts is as PagerDuty: a key opens an alert once, and whatever opens
+/// it again after it was closed wakes somebody a second time. One that is read is a row of words.
 #[derive(Default)]
 struct Pager {
     open: HashSet<String>,
     opened: BTreeMap<String, usize>,
+    words: BTreeMap<String, Vec<Step>>,
 }
 
 impl Pager {
-    fn hears(&mut self, key: String, step: Step) {
+    fn hears(&mut self, key: String, step: Step, keeps: Keeps) {
+        let opening = key.rsplit_once('/').map_or("", |(opening, _)| opening).to_owned();
+        self.words.entry(opening).or_default().push(step);
+        if keeps == Keeps::Messages {
+            return;
+        }
         match step {
+            // It ends by itself, also if it stood already.
+            Step::Over(_) if keeps == Keeps::ExpiringAlerts => {
+                self.open.remove(&key);
+                self.opened.entry(key).or_insert(1);
+            }
             Step::Trigger(_) | Step::Over(_) | Step::Again(_) => {
                 if self.open.insert(key.clone()) {
                     *self.opened.entry(key).or_default() += 1;
@@ -332,16 +343,18 @@ struct Ledger {
 
 #[test]
 fn whatever_fails_and_whenever_it_is_killed_each_opening_is_told_once_and_ended_once() {
-    for seed in 0..2_000 {
-        lives_through(seed);
+    for keeps in [Keeps::Alerts, Keeps::ExpiringAlerts, Keeps::Messages] {
+        for seed in 0..1_000 {
+            lives_through(seed, keeps);
+        }
     }
 }
 
 /// One life: incidents open, rise and end; the receiver takes, fails, hangs after it took, or refuses;
 /// the ledger is down at times; the agent is killed at any moment. Then all is well for a while.
-fn lives_through(seed: u64) {
+fn lives_through(seed: u64, keeps: Keeps) {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let receivers = || vec![receiver("pager", Keeps::Alerts)];
+    let receivers = || vec![receiver("pager", keeps)];
     let (mut book, mut pager, mut ledger) = (book(receivers()), Pager::default(), Ledger::default());
     let mut air: Vec<(Sending, String)> = Vec::new();
     let mut at = 0.0;
@@ -376,7 +389,7 @@ fn lives_through(seed: u64) {
             6 => {
                 for (sending, key) in air.drain(..) {
                     if dice.bool() {
-                        pager.hears(key, sending.step);
+                        pager.hears(key, sending.step, keeps);
                     }
                 }
                 book = self::book(receivers());
@@ -396,12 +409,12 @@ fn lives_through(seed: u64) {
                 let (sending, key) = air.swap_remove(dice.usize(..air.len()));
                 let answer = match dice.u32(0..if is_well { 1 } else { 6 }) {
                     0 | 1 => {
-                        pager.hears(key, sending.step);
+                        pager.hears(key, sending.step, keeps);
                         Ok(())
                     }
                     2 => busy(),
                     3 => {
-                        pager.hears(key, sending.step);
+                        pager.hears(key, sending.step, keeps);
                         Err(NotifyError::Unreachable { detail: "the answer was lost".into() })
                     }
                     4 => Err(NotifyError::Unreachable { detail: "no route to host".into() }),
@@ -428,7 +441,7 @@ fn lives_through(seed: u64) {
     for _ in 0..200 {
         at += 30.0;
         for (sending, key) in air.drain(..) {
-            pager.hears(key, sending.step);
+            pager.hears(key, sending.step, keeps);
             book.answered(&sending, Ok(()), now(at), 0.5);
         }
         write_to(&mut book, &mut ledger);
@@ -444,7 +457,17 @@ fn lives_through(seed: u64) {
         assert_eq!(*times, 1, "seed {seed}: {key} woke somebody twice");
     }
     for incident in wanted.keys() {
-        assert!(pager.opened.keys().any(|key| key.starts_with(incident)), "seed {seed}: {incident} was never told");
+        let words: Vec<&Vec<Step>> =
+            pager.words.iter().filter(|(key, _)| key.starts_with(incident)).map(|w| w.1).collect();
+        assert_eq!(words.len(), 1, "seed {seed}: {incident} was never told, or as two");
+        let ends = words[0].iter().position(|step| matches!(step, Step::Resolve(_) | Step::Over(_)));
+        assert!(words[0].iter().any(|step| step.is_a_call()), "seed {seed}: {incident}: {words:?}");
+        let last = words[0].last().expect("at least one word");
+        assert!(matches!(last, Step::Resolve(_) | Step::Over(_)), "seed {seed}: {incident} ends with {last:?}");
+        if keeps == Keeps::Messages {
+            let after = &words[0][ends.expect("it ends")..];
+            assert!(!after.iter().any(|step| matches!(step, Step::Trigger(_))), "seed {seed}: {incident}: {words:?}");
+        }
     }
     for opening in ledger.openings.values() {
         assert!(opening.letters.iter().all(|letter| letter.loudest(&[Holding::Open]).is_none()));

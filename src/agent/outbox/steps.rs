@@ -135,7 +135,8 @@ pub(super) fn accepted(letter: &mut Letter, step: Step, keeps: Keeps) {
             letter.set(severity, Holding::Open);
         }
         (Step::Trigger(severity), _) | (Step::Over(severity), Keeps::Alerts) => letter.set(severity, Holding::Open),
-        (Step::Over(severity), _) => {
+        (Step::Over(severity), Keeps::ExpiringAlerts) => letter.set(severity, Holding::Closed),
+        (Step::Over(severity), Keeps::Messages) => {
             close_all(letter);
             letter.set(severity, Holding::Closed);
         }

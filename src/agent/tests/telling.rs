@@ -161,7 +161,7 @@ async fn a_ledger_that_is_down_delays_no_page_and_nothing_is_told_twice_when_it_
         tokio::time::sleep(S(30)).await;
         let setting = scene.end().await;
         setting.targets[0].now(Shows::All);
-        let scene = setting.start().await;
+        let _scene = setting.start().await;
         let resolved = until(|| ear.words().contains(&"resolve")).await;
         assert!(resolved, "{trouble:?}");
         tokio::time::sleep(DEADLINE * 5).await;
