@@ -13,8 +13,9 @@
 //!
 //! Left of the waist many runs fly at once and only *look* ([`agent::run`]). At the waist one pure,
 //! total function judges ([`canary::judge`]). Right of it one task takes verdicts in one order
-//! ([`agent::desk`]). Nothing right of the waist asks the network what happened. Time is always an
-//! argument in pure code, and comes from [`agent::clock`] elsewhere.
+//! ([`agent::desk`]), and another tells people until they were told ([`agent::outbox`]). Nothing right
+//! of the waist asks the network what happened. Time is always an argument in pure code, and comes from
+//! [`agent::clock`] elsewhere.
 //!
 //! # The floors
 //!
@@ -30,8 +31,8 @@
 //! | 3 | [`target`] | trait `Target` and a file a kind |
 //! | 3 | [`store`] | the ledger: SQLite, or memory for replay |
 //! | 3 | [`metrics`] | every metric once |
-//! | 3 | [`notify`] | trait `Notifier` and a file a kind; the words that they say |
-//! | 4 | [`agent`] | clock, scheduler, runs in flight, desk |
+//! | 3 | [`notify`] | trait `Notifier` and a file a kind; the words of a page |
+//! | 4 | [`agent`] | clock, scheduler, runs in flight, desk, outbox |
 //! | 4 | [`web`] | pages, API, `/metrics`, the webhook intake |
 //! | 4 | `sandbox` | the pretend platform, met only through the traits or its HTTP address |
 //! | 5 | [`cli`] | commands: the only place that names concrete choices |
@@ -40,6 +41,8 @@
 //!
 //! * A run is recorded before it is submitted, and never submitted twice blindly.
 //! * Verdict, journal, incidents and notices are one transaction; people are told after it.
+//! * A page is opened once per opening and severity, and never again after it was closed: what a
+//!   receiver took is on disk before it is told that the same is over.
 //! * `judge` is total. No silent outcome without a control that began after the claim; no green
 //!   without reading every row.
 //! * Detection never learns what the sandbox breaks: it sees verdicts, labels, deploys, controls, time.
@@ -69,7 +72,12 @@
 //! * An incident is opened again only by runs of its kind, where it was; if they turn out to be another
 //!   fault's, it is over as it was and they open their own. Silent losses of the last thirty days are
 //!   known as one fault when another comes, under a new id after a day.
-//! * While no notifier exists every told incident counts as undelivered.
+//! * Where no notifier is configured every told incident counts as undelivered. An incident that no
+//!   notifier's rules want counts as delivered: somebody decided so.
+//! * What a receiver refuses goes to the second channel at once, and is tried again every five minutes:
+//!   a key may be mended. A ledger that is down delays no page, only the word that it is over.
+//! * An incident is silenced while every route that it hits is. Deploys are told as news, a few tries
+//!   and no ledger: they wake nobody.
 //! * A resolve is told only of an opening that was told.
 //! * Suspects are searched by [`detect::suspects`] while an incident has few runs, each known to be good
 //!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
@@ -77,7 +85,6 @@
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
-//! * Of the notifiers, those in [`cli::kinds`] are built.
 
 pub mod agent;
 pub mod canary;
