@@ -11,6 +11,8 @@ mod demo;
 mod fixtures;
 mod house;
 mod notify;
+#[cfg(feature = "sandbox")]
+mod paging;
 mod postgres;
 mod replay;
 mod sandbox_http;
