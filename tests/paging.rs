@@ -18,10 +18,8 @@ async fn paging(pager: &PagerDuty) -> Watched {
     let mut watched = Watched::start(|probes| probes).await;
     watched.stop(S(30)).await;
     std::fs::write(watched.file("pager.key"), "0123456789abcdef0123456789abcdef").expect("written");
-    let notifier = format!(
-        "\n[notify.pager.pagerduty]\nrouting_key = {{ file = \"pager.key\" }}\nurl = \"{}\"\n",
-        pager.url
-    );
+    let notifier =
+        format!("\n[notify.pager.pagerduty]\nrouting_key = {{ file = \"pager.key\" }}\nurl = \"{}\"\n", pager.url);
     edit(&watched.file("landfall.toml"), |text| text + &notifier);
     watched.launch();
     watched.ready().await;
