@@ -98,6 +98,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             detect_within: None,
             token: None,
             wire: Wire::default(),
+            upkeep: Default::default(),
             file: "fleet".into(),
         },
         platforms: (world.platforms.iter())

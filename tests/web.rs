@@ -11,7 +11,7 @@ use std::{
 use landfall::{
     canary::{
         CanaryName, Claim, Evidence, LabelName, Labels, Look, Marker, Mode, Outcome, Phase, PlatformName, Route, Rows,
-        Run, Sample, Secret, Sighting, TargetName, Terms, Timestamp, Verdict, Why,
+        Run, Sample, Secret, Sighting, Silence, TargetName, Terms, Timestamp, Verdict, Why,
     },
     detect::{AgentHealth, Board, Deploy, Incident, IncidentId, Onset, Severity, Step},
     metrics::{BuildInfo, Metrics},
@@ -145,6 +145,37 @@ impl House {
             while let Some(order) = to_do.recv().await {
                 let mut noted = noted.lock().unwrap();
                 let answered = match order {
+                    Order::Silence { silence, reply } => {
+                        noted.push(format!(
+                            "silence {} {} {} {}",
+                            silence.only, silence.from, silence.until, silence.because
+                        ));
+                        drop(reply.send(Ok(Silence { id: "sil-1".into(), ..silence })));
+                        Ok(())
+                    }
+                    Order::Unsilence { id, reply } => {
+                        noted.push(format!("unsilence {id}"));
+                        reply.send(Err(Declined::NotFound("there is no such silence".into())))
+                    }
+                    Order::Pause { pause, reply } => {
+                        noted.push(format!("pause {} {:?} {:?}", pause.only, pause.until, pause.because));
+                        reply.send(Ok(()))
+                    }
+                    Order::Resume { only, reply } => {
+                        noted.push(format!("resume {only}"));
+                        drop(reply.send(Ok(2)));
+                        Ok(())
+                    }
+                    Order::Drill { notifier, reply } => {
+                        noted.push(format!("drill {notifier:?}"));
+                        drop(reply.send(Err(Declined::Invalid("there is nobody to tell".into()))));
+                        Ok(())
+                    }
+                    Order::ConfirmDrill { code, reply } => {
+                        noted.push(format!("confirm {code}"));
+                        drop(reply.send(Err(Declined::Invalid("that is not the code".into()))));
+                        Ok(())
+                    }
                     Order::Deploy { deploy, first, reply } => {
                         noted.push(format!("deploy {} {} {} {first}", deploy.service, deploy.version, deploy.at));
                         reply.send(Ok(()))
@@ -170,6 +201,8 @@ impl House {
             store,
             metrics,
             board: shown,
+            maintenance: watch::channel(Arc::default()).1,
+            letters: watch::channel(Arc::default()).1,
             orders: ordered,
             token: token.map(Secret::new),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),

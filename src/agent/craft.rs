@@ -46,6 +46,12 @@ impl Dice {
         self.roll(fastrand::Rng::f64)
     }
 
+    /// So many letters and digits, none of which is taken for another when it is read out or typed.
+    pub fn letters(&self, n: usize) -> String {
+        const LEGIBLE: &[u8] = b"ABCDEFGHJKMNPQRTUVWXY346789";
+        self.roll(|dice| (0..n).map(|_| char::from(LEGIBLE[dice.usize(..LEGIBLE.len())])).collect())
+    }
+
     /// A length between half of it and the whole.
     pub fn jitter(&self, length: Duration) -> Duration {
         length.mul_f64(self.roll(|dice| 0.5 + dice.f64() / 2.0))

@@ -75,7 +75,8 @@ pub struct Log;
 impl Hearer for Log {
     fn verdict(&self, verdict: &Verdict, run: &Run) {
         let (run, route, due) = (run.marker, &run.route, verdict.due);
-        let reason = verdict.reason.as_deref().unwrap_or_default();
+        // Absent rather than empty: a field that says nothing is noise.
+        let reason = verdict.reason.as_deref();
         match verdict.outcome.state() {
             State::Green => {}
             State::Amber | State::Grey => {
@@ -98,9 +99,9 @@ impl Hearer for Log {
                 incident = %id,
                 severity,
                 outcome = %incident.outcome,
-                last_good = %incident.onset.last_good.map(|at| at.to_string()).unwrap_or_default(),
+                last_good = incident.onset.last_good.map(tracing::field::display),
                 first_bad = %incident.onset.first_bad,
-                deploy = incident.deploy.as_ref().map(|d| format!("{} {}", d.service, d.version)).unwrap_or_default(),
+                deploy = incident.deploy.as_ref().map(|d| format!("{} {}", d.service, d.version)),
                 "{}: {} on {}", severity, incident.outcome.meaning(), incident.suspects_text(),
             ),
         }

@@ -21,20 +21,22 @@ use super::{
     clock::Clock,
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Told, note_all},
-    outbox::{Audience, Order, Outbox, Slot},
+    heartbeat::{Heartbeat, Seen},
+    maintenance::{Ask, Denied, Keeper},
+    outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
     scheduler::{Cap, Line, Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
 };
 use crate::{
-    canary::{Away, PlatformName, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
+    canary::{Away, Maintenance, Pause, PlatformName, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
     platform::Platform,
-    store::{Opening, Settlement, Store, StoreError},
+    store::{Drill, Opening, Settlement, Store, StoreError},
     target::Target,
 };
 
@@ -79,7 +81,10 @@ pub struct Agent {
     board: watch::Receiver<Arc<Board>>,
     outbox: Option<Slot>,
     letters: watch::Receiver<Arc<Vec<Opening>>>,
-    round: Round,
+    maintenance: watch::Receiver<Arc<Maintenance>>,
+    /// None in replay.
+    asks: Option<mpsc::Sender<Ask>>,
+    drills: Option<Arc<Drills>>,
     base: Base,
     craft: watch::Sender<Arc<Craft>>,
     after: After,
@@ -101,6 +106,9 @@ struct Base {
     usual: Arc<RwLock<HashMap<RouteId, Usual>>>,
     away: Arc<RwLock<Vec<Away>>>,
     told: mpsc::Sender<Told>,
+    round: Round,
+    /// When a control last passed.
+    seen: Seen,
     is_daemon: bool,
 }
 
@@ -123,8 +131,16 @@ impl Agent {
                 store.settle(settlement).await?;
             }
         }
-        let (outbox, letters) = match is_daemon {
+        let keeper = match is_daemon {
             true => {
+                let (store, clock, dice) = (Arc::clone(&store), clock.clone(), dice.clone());
+                let (routes, silences) = (plan.routes.clone(), plan.agent.upkeep.silences.clone());
+                Some(Keeper::recall(store, clock, dice, metrics.clone(), routes, silences).await?)
+            }
+            false => None,
+        };
+        let (outbox, letters) = match &keeper {
+            Some(keeper) => {
                 let audience = Audience::of(&plan);
                 let outbox = Outbox::start(
                     Arc::clone(&store),
@@ -132,12 +148,12 @@ impl Agent {
                     dice.clone(),
                     metrics.clone(),
                     audience,
-                    Vec::new(),
+                    keeper.stands().silences,
                 );
                 let (slot, letters) = outbox.await?;
                 (Some(slot), letters)
             }
-            false => (None, watch::channel(Arc::default()).1),
+            None => (None, watch::channel(Arc::default()).1),
         };
         let base = Base {
             store: Arc::clone(&store),
@@ -147,6 +163,8 @@ impl Agent {
             usual: desk::usual_of(&detector),
             away: Arc::new(RwLock::new(gaps)),
             told: told.clone(),
+            round: Arc::clone(&round),
+            seen: Seen::default(),
             is_daemon,
         };
         let craft = base.craft(&plan);
@@ -184,21 +202,29 @@ impl Agent {
         }
         let (after, arrivals) = After::channel();
         let (crafts, _) = watch::channel(Arc::clone(&craft));
-        let scheduler = Scheduler::new(
-            Arc::clone(&craft),
-            after.clone(),
-            metrics.clone(),
-            lines(&plan),
-            caps(&plan),
-            Arc::clone(&round),
-        );
+        let scheduler =
+            Scheduler::new(Arc::clone(&craft), after.clone(), metrics.clone(), lines(&plan), caps(&plan), round);
+        let (shows, maintenance) = watch::channel(Arc::default());
+        let (mut asks, mut drills) = (None, None);
+        if let (Some(keeper), Some(outbox)) = (keeper, &outbox) {
+            // The scheduler hears of it before anything is due.
+            let _ = wants.send(Want::Paused(keeper.paused(&keeper.stands()))).await;
+            let (ask, asked) = mpsc::channel(64);
+            tokio::spawn(keeper.run(asked, outbox.clone(), wants.clone(), shows));
+            asks = Some(ask);
+            let (store, dice) = (Arc::clone(&store), base.dice.clone());
+            let recalled = Drills::recall(store, clock.clone(), dice, metrics.clone(), Audience::of(&plan));
+            drills = Some(recalled.await?);
+        }
         let agent = Self {
             told,
             wants: wants.clone(),
             board,
             outbox,
             letters,
-            round,
+            maintenance,
+            asks,
+            drills,
             later: tokio::spawn(after::watch_on(crafts.subscribe(), arrivals)),
             craft: crafts,
             after: after.clone(),
@@ -216,6 +242,7 @@ impl Agent {
             let pulse = tokio::spawn(Pulse { store, clock, away, metrics }.beat());
             *agent.pulse.lock().unwrap_or_else(PoisonError::into_inner) = Some(pulse);
             agent.keep_house(&craft);
+            agent.show_life(&plan);
         }
         Ok(agent)
     }
@@ -230,16 +257,51 @@ impl Agent {
         self.letters.clone()
     }
 
-    /// These are all silences from now on: nobody is paged of what they cover.
-    pub fn silence(&self, silences: Vec<Silence>) {
-        if let Some(outbox) = &self.outbox {
-            outbox.put(Order::Silences(silences));
-        }
+    /// What is silenced and paused.
+    pub fn maintenance(&self) -> watch::Receiver<Arc<Maintenance>> {
+        self.maintenance.clone()
+    }
+
+    /// Nobody is paged of what it covers while it holds. Its id is made here.
+    pub async fn silence(&self, silence: Silence) -> Result<Silence, Denied> {
+        self.ask(|reply| Ask::Silence(silence, reply)).await
+    }
+
+    /// Takes a silence back.
+    pub async fn unsilence(&self, id: String) -> Result<(), Denied> {
+        self.ask(|reply| Ask::Unsilence(id, reply)).await
+    }
+
+    /// Sends nothing more over what it covers while it holds.
+    pub async fn pause(&self, pause: Pause) -> Result<(), Denied> {
+        self.ask(|reply| Ask::Pause(pause, reply)).await
+    }
+
+    /// Sends again over what is selected; answers how many routes were paused.
+    pub async fn resume_sending(&self, only: Selector) -> Result<usize, Denied> {
+        self.ask(|reply| Ask::Resume(only, reply)).await
+    }
+
+    /// Sends a fire drill through every notifier, or one of them. It takes up to half a minute.
+    pub async fn drill(&self, notifier: Option<&str>) -> Result<Drill, Denied> {
+        Arc::clone(self.drills.as_ref().ok_or(Denied::Stopping)?).send(notifier).await
+    }
+
+    /// Somebody got the newest drill, and says its code.
+    pub async fn confirm_drill(&self, code: &str) -> Result<Drill, Denied> {
+        self.drills.as_ref().ok_or(Denied::Stopping)?.confirm(code).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, Denied>>) -> Ask) -> Result<T, Denied> {
+        let (reply, answer) = oneshot::channel();
+        let asks = self.asks.as_ref().ok_or(Denied::Stopping)?;
+        asks.send(ask(reply)).await.map_err(|_| Denied::Stopping)?;
+        answer.await.map_err(|_| Denied::Stopping)?
     }
 
     /// When the scheduler last went round; none before the first time.
     pub fn round(&self) -> Option<Timestamp> {
-        let at = self.round.load(Ordering::Relaxed);
+        let at = self.base.round.load(Ordering::Relaxed);
         (at > 0).then(|| Timestamp::from_micros(at))
     }
 
@@ -267,13 +329,24 @@ impl Agent {
         if let Some(outbox) = &self.outbox {
             outbox.put(Order::Configure(Box::new(Audience::of(plan))));
         }
+        if let Some(drills) = &self.drills {
+            drills.configure(Audience::of(plan));
+        }
         let _ = self.told.send(Told::Watch(plan.routes.clone())).await;
+        // What is paused of the new routes is known before they are flown.
+        if let Some(asks) = &self.asks {
+            let (reply, answer) = oneshot::channel();
+            let silences = plan.agent.upkeep.silences.clone();
+            let _ = asks.send(Ask::Watch(plan.routes.clone(), silences, reply)).await;
+            let _ = answer.await;
+        }
         let _ = self.wants.send(Want::Lines(lines(plan), caps(plan), Arc::clone(&craft))).await;
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         others.drain(..).for_each(|task| task.abort());
         drop(others);
         self.watch_targets(&craft, plan);
         self.keep_house(&craft);
+        self.show_life(plan);
     }
 
     /// Notes that another plan was refused.
@@ -336,16 +409,51 @@ impl Agent {
         let names: BTreeSet<&TargetName> = plan.routes.iter().map(|route| &route.target).collect();
         for (place, name) in names.into_iter().enumerate() {
             let (craft, name, told) = (Arc::clone(craft), name.clone(), self.told.clone());
+            let seen = Arc::clone(&self.base.seen);
             self.keep(tokio::spawn(async move {
                 // Not all in the same second.
                 tokio::time::sleep(Duration::from_millis(500 + 700 * (place as u64 % 40))).await;
                 let (_, sight) = &craft.targets[&name];
                 loop {
                     let control = sight.control(craft.clock.now(), &craft.clock).await;
+                    if control.passed.is_ok() {
+                        seen.store(control.started_at.as_micros(), Ordering::Relaxed);
+                    }
                     if told.send(Told::Control { target: name.clone(), passed: control.passed }).await.is_err() {
                         return;
                     }
                     tokio::time::sleep(CONTROL_EVERY).await;
+                }
+            }));
+        }
+    }
+
+    /// What shows that people can be reached: signs of life, and drills on their days.
+    fn show_life(&self, plan: &OpenPlan) {
+        let (Some(drills), upkeep) = (&self.drills, &plan.agent.upkeep) else { return };
+        if let Some(metrics) = &self.base.metrics {
+            metrics.set_heartbeat(upkeep.heartbeat.is_some());
+        }
+        if let Some(beat) = upkeep.heartbeat.clone() {
+            let heartbeat = Heartbeat {
+                plan: beat,
+                wire: plan.agent.wire.clone(),
+                store: Arc::clone(&self.base.store),
+                clock: self.base.clock.clone(),
+                metrics: self.base.metrics.clone(),
+                round: Arc::clone(&self.base.round),
+                seen: Arc::clone(&self.base.seen),
+            };
+            self.keep(tokio::spawn(heartbeat.beat()));
+        }
+        if let Some(schedule) = upkeep.drill.clone() {
+            let (drills, clock) = (Arc::clone(drills), self.base.clock.clone());
+            self.keep(tokio::spawn(async move {
+                while let Some(next) = schedule.next(RouteId(0), clock.now()) {
+                    clock.sleep_until(next).await;
+                    if let Err(error) = Arc::clone(&drills).send(None).await {
+                        warn!(%error, "no drill was sent, though it was due");
+                    }
                 }
             }));
         }

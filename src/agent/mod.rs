@@ -1,12 +1,15 @@
 //! FLOOR 3, the agent. Left of the waist many runs fly at once and only look (`run`, `sight`);
 //! right of it one task takes verdicts in one order (`desk`), and another tells people (`outbox`).
+//! `maintenance` keeps what people silence and pause.
 //! Reading order: clock, sight, run, after, scheduler, desk, outbox.
 
 pub mod after;
 pub mod clock;
 pub mod craft;
 pub mod desk;
+mod heartbeat;
 pub mod lifecycle;
+pub mod maintenance;
 pub mod outbox;
 mod pulse;
 pub mod run;
@@ -18,6 +21,7 @@ pub use clock::Clock;
 pub use craft::{Craft, Dice};
 pub use desk::Confirms;
 pub use lifecycle::{Agent, Hearer};
+pub use maintenance::Denied;
 
 #[cfg(test)]
 mod tests;

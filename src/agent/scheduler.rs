@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -35,8 +35,9 @@ const ALL_WITHIN: Duration = Duration::from_secs(10);
 const OFTEN_FOR: Duration = Duration::from_secs(600);
 /// Why a run is not flown on.
 const GONE: &str = "its platform or target is no longer configured";
-/// How often the scheduler shows that it goes round, when nothing is due.
-const ROUND: Duration = Duration::from_secs(5);
+/// How often the scheduler shows that it goes round, when nothing is due: a service manager that is
+/// told of rounds may be impatient.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// A route with its terms, as the scheduler needs it.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub enum Want {
     Resume(Box<RunRecord>),
     /// Other lines from now on.
     Lines(Vec<Line>, HashMap<PlatformName, Cap>, Arc<Craft>),
+    /// Nothing is sent over these routes from now on, and over all others.
+    Paused(HashSet<RouteId>),
     /// No more runs.
     Stop,
 }
@@ -120,6 +123,7 @@ pub struct Scheduler {
     /// Runs that were due and had no slot, oldest first.
     held: VecDeque<Due>,
     often_until: Timestamp,
+    paused: HashSet<RouteId>,
     flights: JoinSet<(RouteId, PlatformName, u8)>,
 }
 
@@ -146,6 +150,7 @@ impl Scheduler {
             due: BinaryHeap::new(),
             held: VecDeque::new(),
             often_until: Timestamp::EPOCH,
+            paused: HashSet::new(),
             flights: JoinSet::new(),
         };
         scheduler.take_lines(lines);
@@ -227,6 +232,7 @@ impl Scheduler {
                 }
             }
             Want::Resume(record) => self.resume(*record),
+            Want::Paused(routes) => self.paused = routes,
             Want::Stop => {}
             Want::Lines(lines, caps, craft) => {
                 self.craft = craft;
@@ -274,9 +280,14 @@ impl Scheduler {
         if due.why == CONFIRMING {
             self.lanes[due.lane].confirming = false;
         }
-        if let Some(metrics) = &self.metrics {
+        // What nobody wants sent is not skipped.
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.is_paused(due)) {
             metrics.skipped(1);
         }
+    }
+
+    fn is_paused(&self, due: Due) -> bool {
+        self.paused.contains(&self.lanes[due.lane].line.route.id)
     }
 
     /// Starts a run if there is a slot for it, else holds it; a newer run of its route takes the
@@ -285,9 +296,9 @@ impl Scheduler {
         let lane = &self.lanes[due.lane];
         let platform = lane.line.route.platform.clone();
         let now = self.craft.clock.now();
-        if now >= due.at.plus(lane.line.deadline) {
-            // Held for so long that it would be judged before it is submitted, as one that nobody
-            // answered for.
+        if now >= due.at.plus(lane.line.deadline) || self.is_paused(due) {
+            // Nobody wants it, or it was held for so long that it would be judged before it is
+            // submitted, as one that nobody answered for.
             return self.skip(due);
         }
         let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;

@@ -22,6 +22,7 @@ use super::{
     replay::{play::Played, report::Report},
     run::Daemon,
     sandbox::config as sandbox_config,
+    systemd::Systemd,
 };
 use crate::{
     agent::{Clock, Hearer},
@@ -152,7 +153,7 @@ pub async fn demo(args: Args) -> Result<u8> {
     let daemon = Daemon::start(plan, intake, Arc::new(Ear(ear)), Some(written.file.clone())).await?;
     let (address, agent) = (daemon.address, daemon.agent());
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(daemon.serve(stopping));
+    let served = tokio::spawn(daemon.serve(stopping, Arc::new(Systemd::none())));
 
     story.plain(&format!(
         "A pretend data platform ({}) with three clusters, and the agent that watches it.\n\

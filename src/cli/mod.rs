@@ -23,6 +23,7 @@ pub mod replay;
 pub mod run;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod systemd;
 
 /// Proves that query results land: sends canary queries with Result Output, reads the targets
 /// itself, and says what broke, since when, after which deploy.
@@ -72,7 +73,11 @@ enum Command {
     Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
     Incidents(remote::IncidentsArgs),
-    Status(remote::StatusArgs),
+    Status(remote::status::StatusArgs),
+    Silence(remote::maintenance::SilenceArgs),
+    Pause(remote::maintenance::PauseArgs),
+    Resume(remote::maintenance::ResumeArgs),
+    Drill(remote::drill::DrillArgs),
 }
 
 /// Parses the arguments, runs the command, says what went wrong.
@@ -104,7 +109,11 @@ pub fn main() -> ExitCode {
         Command::Blame(args) => blame::blame(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
-        Command::Status(args) => block_on(remote::status(args)),
+        Command::Status(args) => block_on(remote::status::status(args)),
+        Command::Silence(args) => block_on(remote::maintenance::silence(args)),
+        Command::Pause(args) => block_on(remote::maintenance::pause(args)),
+        Command::Resume(args) => block_on(remote::maintenance::resume(args)),
+        Command::Drill(args) => block_on(remote::drill::drill(args)),
     };
     match answer {
         Ok(code) => ExitCode::from(code),

@@ -1,14 +1,21 @@
-//! Commands that talk to a running agent: `deploy`, `incidents`, `status`.
+//! Commands that talk to a running agent: how they ask, and `deploy` and `incidents`.
+
+pub mod drill;
+mod labels;
+pub mod maintenance;
+mod notifications;
+pub mod status;
+mod story;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use super::{
     Format,
-    exit::{NO, Unsure, Usage, YES},
+    exit::{Unsure, Usage, YES},
 };
 use crate::{canary::Secret, http};
 
@@ -65,13 +72,6 @@ enum IncidentAction {
     },
 }
 
-/// Shows how every route stands.
-#[derive(Debug, clap::Args)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    place: Where,
-}
-
 impl Where {
     fn token(&self) -> Result<Option<Secret>> {
         let text = match &self.token_file {
@@ -85,10 +85,26 @@ impl Where {
         Ok(Some(Secret::new(text.trim())))
     }
 
+    /// Asks; whatever the agent does not do is an error.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let (status, value) = self.send(method, path, body, PATIENCE).await?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(refused(status, &value))
+    }
+
+    /// Asks, and hands over what was answered.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        patience: Duration,
+    ) -> Result<(StatusCode, Value)> {
         let client = http::Wire::default().client().map_err(|error| Unsure(error.to_string()))?;
         let url = self.agent.join(path).map_err(|error| Usage(format!("`{}`: {error}", self.agent)))?;
-        let mut request = client.request(method.clone(), url).timeout(PATIENCE);
+        let mut request = client.request(method.clone(), url).timeout(patience);
         if method != Method::GET
             && let Some(token) = self.token()?
         {
@@ -101,13 +117,8 @@ impl Where {
         let answer = request.send().await.map_err(|error| unheard(reason(&error)))?;
         let status = answer.status();
         let bytes = http::body(answer, MOST).await.map_err(|error| unheard(error.to_string()))?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(value);
-        }
-        let said =
-            value["error"].as_str().map_or_else(|| String::from_utf8_lossy(&bytes).trim().to_owned(), str::to_owned);
-        Err(Usage(format!("the agent answered {status}: {said}")).into())
+        let said = || Value::String(String::from_utf8_lossy(&bytes).trim().to_owned());
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| said())))
     }
 
     fn print(&self, value: &Value, text: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
@@ -117,6 +128,17 @@ impl Where {
             Format::Text => text(&mut out)?,
         }
         Ok(())
+    }
+}
+
+/// Why the agent did not do it, in its words.
+fn refused(status: StatusCode, value: &Value) -> anyhow::Error {
+    let said = value["error"].as_str().or(value.as_str()).unwrap_or("nothing more");
+    let text = format!("the agent answered {status}: {said}");
+    // What it cannot do now may be asked again as it is.
+    match status.is_server_error() {
+        true => Unsure(text).into(),
+        false => Usage(text).into(),
     }
 }
 
@@ -131,12 +153,7 @@ fn reason(error: &reqwest::Error) -> String {
 
 /// `landfall deploy`.
 pub async fn deploy(args: DeployArgs) -> Result<u8> {
-    let mut first = serde_json::Map::new();
-    for pair in &args.first {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| Usage(format!("`{pair}` is not NAME=VALUE, such as worker=v6")))?;
-        first.insert(name.to_owned(), value.into());
-    }
+    let first = labels::pairs(&args.first)?;
     let body = json!({ "service": args.service, "version": args.version, "where": first });
     let answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
     args.place
@@ -161,7 +178,12 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
         }
         (Some(id), None) => {
             let answer = args.place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
-            args.place.print(&answer, |out| writeln!(out, "{}", serde_json::to_string_pretty(&answer)?))?;
+            let told = match args.place.format {
+                // What is told of it is an answer of its own.
+                Format::Json => Value::Null,
+                Format::Text => args.place.ask(Method::GET, "/api/v1/notifications?limit=1000", None).await?,
+            };
+            args.place.print(&answer, |out| story::write(out, &answer["incidents"][0], &told["notifications"]))?;
             Ok(YES)
         }
         (Some(id), Some(IncidentAction::Resolve { because })) => {
@@ -178,41 +200,10 @@ fn escaped(id: &str) -> String {
 }
 
 fn line(incident: &Value) -> String {
-    let suspects = incident["suspects"].as_object().filter(|labels| !labels.is_empty()).map_or(
-        "everything".to_owned(),
-        |labels| {
-            labels
-                .iter()
-                .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-                .collect::<Vec<_>>()
-                .join(" ")
-        },
-    );
+    let suspects = labels::text(&incident["suspects"]);
     let text = |name: &str| incident[name].as_str().unwrap_or("-").to_owned();
     let until = incident["resolved_at"].as_str().unwrap_or("open");
     let since = incident["onset"]["first_bad"].as_str().unwrap_or("-");
-    format!("{}  {:8}  {:10}  {suspects}  since {since}  {until}", text("id"), text("severity"), text("outcome"))
-}
-
-/// `landfall status`.
-pub async fn status(args: StatusArgs) -> Result<u8> {
-    let answer = args.place.ask(Method::GET, "/api/v1/routes", None).await?;
-    let routes = answer["routes"].as_array().cloned().unwrap_or_default();
-    let any_down = routes.iter().any(|route| route["up"] == Value::Bool(false));
-    args.place.print(&answer, |out| {
-        routes.iter().try_for_each(|route| {
-            let text = |name: &str| route[name].as_str().unwrap_or("-");
-            writeln!(
-                out,
-                "{:10}  {}/{}/{}/{}  last landed {}",
-                text("outcome"),
-                text("canary"),
-                text("platform"),
-                text("target"),
-                text("mode"),
-                text("last_landed_at"),
-            )
-        })
-    })?;
-    Ok(if any_down { NO } else { YES })
+    let quiet = story::quiet(incident).iter().map(|line| format!("  ({line})")).collect::<String>();
+    format!("{}  {:8}  {:10}  {suspects}  since {since}  {until}{quiet}", text("id"), text("severity"), text("outcome"))
 }

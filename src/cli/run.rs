@@ -18,10 +18,11 @@ use super::{
     end::End,
     exit::{self, USAGE, YES},
     kinds, landings,
+    systemd::Systemd,
 };
 use crate::{
     agent::{
-        Agent, Clock, Confirms, Dice, Hearer,
+        Agent, Clock, Confirms, Denied, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
     metrics::{BuildInfo, Metrics},
@@ -42,6 +43,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<u8> {
     let ended = End::of_daemon();
     let hangup = signal(SignalKind::hangup())?;
+    let systemd = Arc::new(Systemd::from_environment());
     let intake = Intake::new();
     let plan = match kinds::load(&args.config, &intake, false) {
         Ok(plan) => plan,
@@ -64,7 +66,7 @@ pub async fn run(args: Args) -> Result<u8> {
     };
     info!("watching; pages and metrics on http://{}", daemon.address);
     tokio::spawn(hang_ups(hangup, daemon.doors.orders.clone()));
-    daemon.serve(stopping).await;
+    daemon.serve(stopping, systemd).await;
     Ok(YES)
 }
 
@@ -141,6 +143,8 @@ impl Daemon {
             store,
             metrics,
             board: agent.board(),
+            maintenance: agent.maintenance(),
+            letters: agent.letters(),
             orders,
             token,
             hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
@@ -157,7 +161,7 @@ impl Daemon {
     }
 
     /// Serves until told to stop, then stops in order: no more orders, the agent, the doors.
-    pub async fn serve(self, stopping: watch::Receiver<bool>) {
+    pub async fn serve(self, stopping: watch::Receiver<bool>, systemd: Arc<Systemd>) {
         let Self { agent, listener, intake_listener, doors, now, mut orders, intake, config, .. } = self;
         let asked = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -175,16 +179,29 @@ impl Daemon {
             None => served.push(tokio::spawn(web::serve(listener, router.merge(landings), asked(closing)))),
         }
         let mut stop = std::pin::pin!(asked(stopping));
+        // An order that waits for the ledger keeps nobody from seeing that the scheduler goes round.
+        let report = {
+            let (systemd, agent) = (Arc::clone(&systemd), Arc::clone(&agent));
+            tokio::spawn(async move { systemd.report(&agent).await })
+        };
+        systemd.ready();
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 order = orders.recv() => match order {
-                    Some(order) => carry_out(&agent, &intake, config.as_deref(), order).await,
+                    Some(Order::Reload { reply }) => {
+                        systemd.reloading();
+                        let _ = reply.send(reload(&agent, &intake, config.as_deref()).await);
+                        systemd.ready();
+                    }
+                    Some(order) => carry_out(&agent, order).await,
                     None => break,
                 },
             }
         }
         info!("stopping");
+        report.abort();
+        systemd.stopping();
         drop(orders);
         agent.stop().await;
         close.send_replace(true);
@@ -194,7 +211,7 @@ impl Daemon {
     }
 }
 
-async fn carry_out(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>, order: Order) {
+async fn carry_out(agent: &Arc<Agent>, order: Order) {
     // Whoever asked may have gone; the order is carried out all the same.
     match order {
         Order::Deploy { deploy, first, reply } => {
@@ -207,11 +224,48 @@ async fn carry_out(agent: &Agent, intake: &Arc<Intake>, config: Option<&Path>, o
         }
         Order::Resolve { id, because, reply } => {
             let closed = agent.close(id, because).await;
-            let _ = reply.send(if closed { Ok(()) } else { Err(Declined::NotFound) });
+            let _ = reply.send(if closed { Ok(()) } else { Err(Declined::NotFound(NO_INCIDENT.to_owned())) });
         }
-        Order::Reload { reply } => {
-            let _ = reply.send(reload(agent, intake, config).await);
+        Order::Silence { silence, reply } => {
+            let _ = reply.send(agent.silence(silence).await.map_err(declined));
         }
+        Order::Unsilence { id, reply } => {
+            let _ = reply.send(agent.unsilence(id).await.map_err(declined));
+        }
+        Order::Pause { pause, reply } => {
+            let _ = reply.send(agent.pause(pause).await.map_err(declined));
+        }
+        Order::Resume { only, reply } => {
+            let _ = reply.send(agent.resume_sending(only).await.map_err(declined));
+        }
+        // It takes a while, and nobody else waits for it.
+        Order::Drill { notifier, reply } => {
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                let _ = reply.send(agent.drill(notifier.as_deref()).await.map_err(declined));
+            });
+        }
+        Order::ConfirmDrill { code, reply } => {
+            let _ = reply.send(agent.confirm_drill(&code).await.map_err(declined));
+        }
+        // Whoever serves does that: it has the config.
+        Order::Reload { .. } => {}
+    }
+}
+
+const NO_INCIDENT: &str = "there is no such open incident";
+
+/// Why the agent did not do it, for whoever asked at the door.
+fn declined(denied: Denied) -> Declined {
+    let text = match &denied {
+        // What the ledger says of itself is in the log; here it is enough that it was not done.
+        Denied::Ledger(error) => format!("{denied}: {error}"),
+        _ => denied.to_string(),
+    };
+    match denied {
+        Denied::NotFound(_) => Declined::NotFound(text),
+        Denied::Invalid(_) => Declined::Invalid(text),
+        Denied::Ledger(_) | Denied::Stopping => Declined::Unavailable(text),
     }
 }
 

@@ -1,26 +1,23 @@
 //! `[agent]`: the agent itself.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use reqwest::Url;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     Options,
     decode::decode,
     length::Length,
-    plan::AgentPlan,
+    plan::{AgentPlan, UpkeepPlan},
     problem::Problems,
-    secret::SecretSource,
+    secret::{SecretSource, UrlSource},
     section::{Section, secret},
+    upkeep,
 };
 use crate::{canary::Secret, http::Wire};
 
@@ -48,14 +45,10 @@ struct Written {
     probes: Option<Spanned<PathBuf>>,
     detect_within: Option<Spanned<Length>>,
     token: Option<Spanned<SecretSource>>,
-    proxy: Option<Spanned<Proxy>>,
+    proxy: Option<Spanned<UrlSource>>,
     ca_bundle: Option<Spanned<PathBuf>>,
-}
-
-/// A proxy's URL, or where it is kept if a password is in it.
-enum Proxy {
-    Url(String),
-    Secret(SecretSource),
+    drill: Option<upkeep::Drill>,
+    heartbeat: Option<upkeep::Heartbeat>,
 }
 
 /// What `[agent]` says, and the folder of probes with its place if the key is written.
@@ -98,7 +91,15 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         token: written.token.as_ref().and_then(|source| reading.secret(source)),
         wire: reading.wire(written.proxy.as_ref(), written.ca_bundle.as_ref()),
         file: section.file.0.clone(),
+        // The silences are read when the routes are known.
+        upkeep: UpkeepPlan::default(),
     };
+    let upkeep = UpkeepPlan {
+        drill: upkeep::drill(section, written.drill.as_ref(), options, problems),
+        heartbeat: upkeep::heartbeat(section, written.heartbeat.as_ref(), options, problems),
+        silences: Vec::new(),
+    };
+    let plan = AgentPlan { upkeep, ..plan };
     let probes_at = written.probes.as_ref().map(Spanned::span);
     let probes = section.path(written.probes.as_ref().map_or(Path::new("probes"), |probes| probes.get_ref()));
     Agent { plan, probes, probes_at }
@@ -179,7 +180,7 @@ impl Reading<'_> {
         secret(self.section, source, self.options.without_secrets).map_err(|problem| self.problems.push(problem)).ok()
     }
 
-    fn wire(&mut self, proxy: Option<&Spanned<Proxy>>, ca_bundle: Option<&Spanned<PathBuf>>) -> Wire {
+    fn wire(&mut self, proxy: Option<&Spanned<UrlSource>>, ca_bundle: Option<&Spanned<PathBuf>>) -> Wire {
         let wire = Wire {
             proxy: proxy.and_then(|proxy| self.proxy(proxy)),
             ca_bundle: ca_bundle.map(|path| self.section.path(path.get_ref())),
@@ -194,11 +195,11 @@ impl Reading<'_> {
         wire
     }
 
-    fn proxy(&mut self, proxy: &Spanned<Proxy>) -> Option<Url> {
+    fn proxy(&mut self, proxy: &Spanned<UrlSource>) -> Option<Url> {
         let hint = "write \"http://HOST:PORT\", with https or socks5 where the proxy speaks that";
         let (text, in_the_open) = match proxy.get_ref() {
-            Proxy::Url(text) => (text.clone(), true),
-            Proxy::Secret(source) => {
+            UrlSource::Url(text) => (text.clone(), true),
+            UrlSource::Secret(source) => {
                 let text = self.secret(&Spanned::new(proxy.span(), source.clone()))?;
                 if self.options.without_secrets {
                     return None;
@@ -241,28 +242,4 @@ pub(super) fn check_text(text: &str) -> Result<(), &'static str> {
 /// The start of a text, for a message.
 pub(super) fn brief(text: &str) -> String {
     text.chars().take(80).collect()
-}
-
-impl<'de> Deserialize<'de> for Proxy {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Written;
-
-        impl<'de> Visitor<'de> for Written {
-            type Value = Proxy;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a URL, or { env = \"NAME\" } or { file = \"path\" } with one in it")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Proxy, E> {
-                Ok(Proxy::Url(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Proxy, A::Error> {
-                SecretSource::deserialize(MapAccessDeserializer::new(map)).map(Proxy::Secret)
-            }
-        }
-
-        from.deserialize_any(Written)
-    }
 }

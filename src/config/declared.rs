@@ -1,5 +1,5 @@
-//! Declarations: every `[platform.NAME]`, `[target.NAME]`, `[canary.NAME]` and `[notify.NAME]` of
-//! all files, merged.
+//! Declarations: every `[platform.NAME]`, `[target.NAME]`, `[canary.NAME]`, `[notify.NAME]` and
+//! `[[silence]]` of all files, merged.
 
 use toml::{
     Spanned,
@@ -23,10 +23,11 @@ pub(super) struct Declarations<'t> {
     pub targets: Vec<Declared<'t>>,
     pub canaries: Vec<Declared<'t>>,
     pub notifiers: Vec<Declared<'t>>,
+    pub silences: Vec<Section<'t>>,
 }
 
 /// The tables of a file, with what each declares.
-const TABLES: [&str; 5] = ["agent", "platform", "target", "canary", "notify"];
+const TABLES: [&str; 6] = ["agent", "platform", "target", "canary", "notify", "silence"];
 
 /// Collects what the files declare. The first is the config file itself, the only one that may
 /// have an `[agent]`.
@@ -46,6 +47,10 @@ pub(super) fn collect<'t>(files: &'t [Section<'t>], problems: &mut Problems) -> 
                 "target" => &mut all.targets,
                 "canary" => &mut all.canaries,
                 "notify" => &mut all.notifiers,
+                "silence" => {
+                    declare_silences(file, value, &mut all.silences, problems);
+                    continue;
+                }
                 other => {
                     let hint = near::hint(other, "tables", TABLES);
                     problems.push(file.problem(key.span(), format!("unknown table `{other}`"), Some(hint)));
@@ -55,7 +60,7 @@ pub(super) fn collect<'t>(files: &'t [Section<'t>], problems: &mut Problems) -> 
             declare(file, key.get_ref(), value, list, problems);
         }
     }
-    let Declarations { platforms, targets, canaries, notifiers } = &mut all;
+    let Declarations { platforms, targets, canaries, notifiers, silences: _ } = &mut all;
     for (what, list) in [("platform", platforms), ("target", targets), ("canary", canaries), ("notifier", notifiers)] {
         refuse_doubles(what, list, problems);
     }
@@ -83,6 +88,27 @@ fn declare<'t>(
         };
         let section = Section { file: file.file, table: Spanned::new(name.span(), table.clone()) };
         list.push(Declared { name: Spanned::new(name.span(), name.get_ref()), section });
+    }
+}
+
+/// Silences have no names: `[[silence]]` is a list.
+fn declare_silences<'t>(
+    file: &'t Section<'t>,
+    value: &'t Spanned<DeValue<'t>>,
+    list: &mut Vec<Section<'t>>,
+    problems: &mut Problems,
+) {
+    let mut wrong = |at: std::ops::Range<usize>, what: String| {
+        problems.push(file.problem(at, what, Some("write [[silence]] for each".to_owned())));
+    };
+    let DeValue::Array(entries) = value.get_ref() else {
+        return wrong(value.span(), format!("`silence` is {}", kind_of(value.get_ref())));
+    };
+    for entry in entries.iter() {
+        match table(entry) {
+            Some(table) => list.push(Section { file: file.file, table: Spanned::new(entry.span(), table.clone()) }),
+            None => wrong(entry.span(), format!("a silence is {}", kind_of(entry.get_ref()))),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A file is read (`file`), its tables are merged with those of the other files (`declared`), and
 //! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, and with `notify`
-//! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the routes).
+//! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the
+//! routes), `silence`, `upkeep` (drills and the heartbeat).
 
 mod agent;
 mod canary;
@@ -20,6 +21,8 @@ pub mod problem;
 mod secret;
 pub mod section;
 mod select;
+mod silence;
+mod upkeep;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +35,8 @@ pub use file::{Text, read as read_text};
 pub use length::Length;
 pub use near::nearest;
 pub use plan::{
-    AgentPlan, CanaryPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, Rules, TargetPlan, worst_detection,
+    AgentPlan, CanaryPlan, HeartbeatPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, Rules, SilencePlan,
+    SilenceTime, TargetPlan, UpkeepPlan, worst_detection,
 };
 pub use problem::{Problem, Problems};
 pub use secret::{PLACEHOLDER, SecretSource};
@@ -122,7 +126,9 @@ fn read<P, T, N>(
     let mut named = named::Reader { agent: &agent, options, problems };
     let notifiers =
         notify::read(&declared.notifiers, &kinds.notifiers, if all_read { &routes } else { &[] }, &mut named);
-    Plan { agent, platforms, targets, notifiers, canaries, routes }
+    let silences = silence::read(&declared.silences, if all_read { &routes } else { &[] }, options, problems);
+    let upkeep = UpkeepPlan { silences, ..agent.upkeep };
+    Plan { agent: AgentPlan { upkeep, ..agent }, platforms, targets, notifiers, canaries, routes }
 }
 
 /// `[agent]`, or an empty table at the top of the file.

@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use reqwest::Url;
 
 use crate::{
-    canary::{CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName},
+    canary::{
+        CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName,
+        Timestamp,
+    },
     detect::Severity,
     http::Wire,
 };
@@ -51,8 +54,64 @@ pub struct AgentPlan {
     pub token: Option<Secret>,
     /// Proxy and extra CA bundle.
     pub wire: Wire,
+    /// Times of silence, fire drills, and the sign of life.
+    pub upkeep: UpkeepPlan,
     /// The file it was read from, and the folder of probes, for reload.
     pub file: PathBuf,
+}
+
+/// `[[silence]]`, `[agent.drill]` and `[agent.heartbeat]`.
+#[derive(Clone, Debug, Default)]
+pub struct UpkeepPlan {
+    /// In file order.
+    pub silences: Vec<SilencePlan>,
+    /// When a fire drill goes out by itself.
+    pub drill: Option<Schedule>,
+    /// The sign of life for a dead-man's service.
+    pub heartbeat: Option<HeartbeatPlan>,
+}
+
+/// `[[silence]]`.
+#[derive(Clone, Debug)]
+pub struct SilencePlan {
+    /// `config-1` and so on, in file order.
+    pub id: String,
+    /// Which routes. Empty: all.
+    pub only: Selector,
+    /// When.
+    pub when: SilenceTime,
+    /// Why.
+    pub because: String,
+}
+
+/// When nobody is paged.
+#[derive(Clone, Debug)]
+pub enum SilenceTime {
+    /// Once.
+    Once {
+        /// From when on.
+        from: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Again and again.
+    Recurring {
+        /// When it begins.
+        begins: Schedule,
+        /// How long each lasts.
+        lasts: Duration,
+    },
+}
+
+/// `[agent.heartbeat]`.
+#[derive(Clone, Debug)]
+pub struct HeartbeatPlan {
+    /// Where to. Whoever knows it can pretend that this agent lives.
+    pub url: Secret,
+    /// How often.
+    pub every: Duration,
+    /// POST, where the service wants that; else GET.
+    pub posts: bool,
 }
 
 /// `[platform.NAME]`.

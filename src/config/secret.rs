@@ -8,7 +8,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::canary::Secret;
@@ -58,6 +58,36 @@ impl<'de> Deserialize<'de> for SecretSource {
         }
 
         from.deserialize_map(Table)
+    }
+}
+
+/// A URL as written: in the open, or where it is kept if something in it is secret.
+pub(super) enum UrlSource {
+    Url(String),
+    Secret(SecretSource),
+}
+
+impl<'de> Deserialize<'de> for UrlSource {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = UrlSource;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL, or { env = \"NAME\" } or { file = \"path\" } with one in it")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<UrlSource, E> {
+                Ok(UrlSource::Url(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UrlSource, A::Error> {
+                SecretSource::deserialize(MapAccessDeserializer::new(map)).map(UrlSource::Secret)
+            }
+        }
+
+        from.deserialize_any(Written)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod detector;
 pub mod end;
 pub mod field;
+pub mod hush;
 pub mod incident;
 pub mod input;
 pub mod scope;
@@ -16,5 +17,6 @@ pub mod trail;
 
 pub use board::{AgentHealth, Board, Standing};
 pub use detector::Detector;
+pub use hush::silenced_until;
 pub use incident::{Deploy, Incident, IncidentId, Onset, Severity, Step};
 pub use input::{Change, Input};

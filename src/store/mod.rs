@@ -1,11 +1,13 @@
 //! FLOOR 2, the ledger: what was sent, what it came to, what was concluded and told. A run is
 //! recorded before it is submitted; verdict, journal, incidents and notices are one transaction.
 
+mod drill;
 pub mod memory;
 mod opening;
 pub mod retention;
 pub mod sqlite;
 
+pub use drill::{Drill, DrillAnswer, Took};
 pub use opening::{Held, Holding, Letter, Opening};
 
 use async_trait::async_trait;

@@ -42,7 +42,7 @@ impl Problem {
 impl From<Declined> for Problem {
     fn from(declined: Declined) -> Self {
         let status = match declined {
-            Declined::NotFound => StatusCode::NOT_FOUND,
+            Declined::NotFound(_) => StatusCode::NOT_FOUND,
             Declined::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Declined::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

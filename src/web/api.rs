@@ -15,6 +15,7 @@ use super::{
     Doors, Order, Shared,
     answer::{self, Problem},
     guard, ledger,
+    maintenance::Quiet,
     shapes::{IncidentShape, RouteShape, RunShape},
 };
 use crate::{
@@ -33,22 +34,22 @@ const LINE: usize = 200;
 /// A deploy may be announced, but not for another day: then it is a typing error.
 const AHEAD: Duration = Duration::from_secs(3600);
 
-type Answer = Result<Response, Problem>;
+pub(super) type Answer = Result<Response, Problem>;
 
 /// What a list is asked with: `?limit=` and `?route=`.
 #[derive(Debug, Default)]
-struct Which {
+pub(super) struct Which {
     limit: Option<String>,
     route: Option<String>,
 }
 
 /// The query as it was sent.
-type Asked = Query<Vec<(String, String)>>;
+pub(super) type Asked = Query<Vec<(String, String)>>;
 
 impl Which {
     /// Reads a query whose keys must be among `known`, each at most once: one that is not understood
     /// is answered with what could be meant, not with everything.
-    fn of(Query(asked): Asked, known: &[&str]) -> Result<Self, Problem> {
+    pub(super) fn of(Query(asked): Asked, known: &[&str]) -> Result<Self, Problem> {
         let mut which = Self::default();
         for (key, value) in asked {
             let place = match key.as_str() {
@@ -63,7 +64,7 @@ impl Which {
         Ok(which)
     }
 
-    fn limit(&self) -> Result<u32, Problem> {
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
         let Some(text) = &self.limit else { return Ok(USUAL) };
         let number = text.parse::<u32>().ok().filter(|number| *number > 0);
         number.map(|number| number.min(MOST)).ok_or_else(|| Problem::wrong("`limit` is not a number from 1 on"))
@@ -105,7 +106,12 @@ pub(super) async fn routes(State(doors): Shared, asked: Asked) -> Answer {
     let which = Which::of(asked, &["limit"])?;
     let most = which.limit.is_some().then(|| which.limit()).transpose()?.unwrap_or(u32::MAX);
     let board = Arc::clone(&doors.board.borrow());
-    let routes: Vec<RouteShape<'_>> = board.routes().iter().take(most as usize).map(RouteShape::of).collect();
+    let (maintenance, now) = (Arc::clone(&doors.maintenance.borrow()), (doors.now)());
+    let shape = |at: usize| {
+        let standing = &board.routes()[at];
+        RouteShape::of(standing, maintenance.pause(&standing.route, now).is_some())
+    };
+    let routes: Vec<RouteShape<'_>> = (0..board.routes().len().min(most as usize)).map(shape).collect();
     Ok(answer::json(&json_list("routes", &routes)))
 }
 
@@ -122,7 +128,9 @@ pub(super) async fn incidents(State(doors): Shared, asked: Asked) -> Answer {
     found.retain(|incident| incident.detected_at.is_some());
     found.truncate(limit as usize);
     let routes = routes_of(&doors, &found).await?;
-    let incidents: Vec<IncidentShape<'_>> = found.iter().map(|incident| IncidentShape::of(incident, &routes)).collect();
+    let quiet: Vec<Quiet> = found.iter().map(|incident| Quiet::of(&doors, incident)).collect();
+    let shaped = found.iter().zip(quiet).map(|(incident, quiet)| IncidentShape::of(incident, &routes, quiet));
+    let incidents: Vec<IncidentShape<'_>> = shaped.collect();
     Ok(answer::json(&json_list("incidents", &incidents)))
 }
 
@@ -130,7 +138,7 @@ pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>, asked
     Which::of(asked, &[])?;
     let incident = told(&doors, &id).await?;
     let routes = routes_of(&doors, std::slice::from_ref(&incident)).await?;
-    Ok(answer::json(&json_list("incidents", &[IncidentShape::whole(&incident, &routes)])))
+    Ok(answer::json(&json_list("incidents", &[IncidentShape::whole(&incident, &routes, Quiet::of(&doors, &incident))])))
 }
 
 pub(super) async fn deploys(State(doors): Shared, asked: Asked) -> Answer {
@@ -183,7 +191,7 @@ pub(super) async fn resolve(State(doors): Shared, Path(id): Path<String>, header
     doors.order(|reply| Order::Resolve { id: id.clone(), because, reply }).await?;
     let incident = told(&doors, id.as_str()).await?;
     let routes = routes_of(&doors, std::slice::from_ref(&incident)).await?;
-    Ok(answer::json(&json_list("incidents", &[IncidentShape::of(&incident, &routes)])))
+    Ok(answer::json(&json_list("incidents", &[IncidentShape::of(&incident, &routes, Quiet::of(&doors, &incident))])))
 }
 
 pub(super) async fn reload(State(doors): Shared, headers: HeaderMap, body: Body) -> Answer {
@@ -194,7 +202,7 @@ pub(super) async fn reload(State(doors): Shared, headers: HeaderMap, body: Body)
 }
 
 /// A line that a person can read: not empty, not long, no control characters.
-fn line(name: &str, text: String) -> Result<String, Problem> {
+pub(super) fn line(name: &str, text: String) -> Result<String, Problem> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > LINE || text.chars().any(char::is_control) {
         return Err(Problem::wrong(format!("`{name}` must be one line of 1 to {LINE} characters")));
@@ -233,6 +241,6 @@ pub(super) async fn routes_of(doors: &Doors, incidents: &[Incident]) -> Result<H
 }
 
 /// An object with one named list.
-fn json_list<'a, T: Serialize>(name: &'a str, list: &'a [T]) -> HashMap<&'a str, &'a [T]> {
+pub(super) fn json_list<'a, T: Serialize>(name: &'a str, list: &'a [T]) -> HashMap<&'a str, &'a [T]> {
     HashMap::from([(name, list)])
 }

@@ -6,9 +6,12 @@ mod api;
 mod guard;
 mod html;
 mod intake;
+mod maintenance;
+mod notifications;
 mod pages;
 mod serve;
 mod shapes;
+mod told;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +24,10 @@ pub use serve::serve;
 
 use self::answer::Problem;
 use crate::{
-    canary::{Secret, Selector, Timestamp},
+    canary::{Maintenance, Pause, Secret, Selector, Silence, Timestamp},
     detect::{Board, Deploy, IncidentId},
     metrics::Metrics,
-    store::Store,
+    store::{Drill, Opening, Store},
 };
 
 /// What the doors show and whom they hand orders to.
@@ -36,6 +39,10 @@ pub struct Doors {
     pub metrics: Arc<Metrics>,
     /// How everything stands.
     pub board: watch::Receiver<Arc<Board>>,
+    /// What is silenced and paused.
+    pub maintenance: watch::Receiver<Arc<Maintenance>>,
+    /// Openings of which something is still to be told, newest first.
+    pub letters: watch::Receiver<Arc<Vec<Opening>>>,
     /// Whoever carries orders out.
     pub orders: mpsc::Sender<Order>,
     /// Without it everything that changes state answers 403.
@@ -76,17 +83,59 @@ pub enum Order {
         /// Whether there was such an open incident.
         reply: Reply,
     },
+    /// Page nobody of some routes for a while.
+    Silence {
+        /// Which and when; its id is made by whoever keeps it.
+        silence: Silence,
+        /// As it is kept.
+        reply: Reply<Silence>,
+    },
+    /// Take a silence back.
+    Unsilence {
+        /// Which.
+        id: String,
+        /// Whether there was one.
+        reply: Reply,
+    },
+    /// Send nothing over some routes.
+    Pause {
+        /// Which and until when.
+        pause: Pause,
+        /// Whether it is kept.
+        reply: Reply,
+    },
+    /// Send again.
+    Resume {
+        /// Over which routes. Empty: all.
+        only: Selector,
+        /// How many were paused.
+        reply: Reply<usize>,
+    },
+    /// Send a fire drill.
+    Drill {
+        /// Through this notifier; none: all.
+        notifier: Option<String>,
+        /// What became of it.
+        reply: Reply<Drill>,
+    },
+    /// A person got the newest drill.
+    ConfirmDrill {
+        /// The code that stood in the page.
+        code: String,
+        /// Whether it is the right one.
+        reply: Reply<Drill>,
+    },
 }
 
 /// How an order ended.
-pub type Reply = oneshot::Sender<Result<(), Declined>>;
+pub type Reply<T = ()> = oneshot::Sender<Result<T, Declined>>;
 
 /// Why an order was not carried out. The texts go to whoever ordered: they hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
     /// There is no such thing.
-    #[error("there is no such open incident")]
-    NotFound,
+    #[error("{0}")]
+    NotFound(String),
     /// It cannot be done as it stands: a config that is refused.
     #[error("{0}")]
     Invalid(String),
@@ -97,6 +146,8 @@ pub enum Declined {
 
 /// An order is answered within this, or nobody knows: a reload reads files and opens drivers.
 const ORDER: Duration = Duration::from_secs(20);
+/// A drill is tried several times at receivers that hang.
+const DRILL: Duration = Duration::from_secs(35);
 /// A question to the ledger is answered within this, or the ledger is not there.
 const LEDGER: Duration = Duration::from_secs(10);
 
@@ -117,6 +168,13 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/incidents/{id}", routing::get(api::incident))
         .route("/api/v1/incidents/{id}/resolve", routing::post(api::resolve))
         .route("/api/v1/deploys", routing::get(api::deploys).post(api::deploy))
+        .route("/api/v1/silences", routing::get(maintenance::silences).post(maintenance::silence))
+        .route("/api/v1/silences/{id}", routing::delete(maintenance::unsilence))
+        .route("/api/v1/pauses", routing::get(maintenance::pauses).post(maintenance::pause))
+        .route("/api/v1/resume", routing::post(maintenance::resume))
+        .route("/api/v1/notifications", routing::get(notifications::list))
+        .route("/api/v1/drill", routing::post(notifications::drill))
+        .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
         .route("/-/reload", routing::post(api::reload))
         .fallback(answer::nothing)
         .method_not_allowed_fallback(answer::not_so)
@@ -129,14 +187,18 @@ type Shared = State<Arc<Doors>>;
 
 impl Doors {
     /// Hands an order on and waits for its end.
-    async fn order(&self, order: impl FnOnce(Reply) -> Order) -> Result<(), Problem> {
+    async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
+        self.order_within(ORDER, order).await
+    }
+
+    async fn order_within<T>(&self, within: Duration, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
         let (reply, end) = oneshot::channel();
         let ended = async {
             let gone = || Declined::Unavailable("the agent is stopping".to_owned());
             self.orders.send(order(reply)).await.map_err(|_| gone())?;
             end.await.map_err(|_| gone())?
         };
-        match tokio::time::timeout(ORDER, ended).await {
+        match tokio::time::timeout(within, ended).await {
             Ok(ended) => ended.map_err(Problem::from),
             Err(_) => Err(Problem::unavailable("no answer in time; it may still be done")),
         }

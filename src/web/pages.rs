@@ -13,15 +13,19 @@ use super::{
     api,
     html::Html,
     ledger,
+    maintenance::Quiet,
+    told,
 };
 use crate::{
     canary::{Evidence, Marker, Outcome, State as Colour, Timestamp, Verdict, time::Brief},
-    detect::{Board, Incident, Standing, incident::write_labels},
-    store::RunRecord,
+    detect::{Board, Incident, IncidentId, Standing, incident::write_labels},
+    store::{Opening, RunRecord},
 };
 
 /// Rows of one table: what is not green comes first, and nobody reads ten thousand.
 const ROWS: usize = 500;
+/// Openings among which those of an incident are looked for.
+const RECENT: u32 = 1_000;
 
 pub(super) async fn style() -> Response {
     answer::typed("text/css; charset=utf-8", include_str!("style.css"))
@@ -42,13 +46,21 @@ pub(super) async fn status(State(doors): Shared) -> Response {
     for incident in shown {
         page.raw("<p class=\"").text(incident.severity.as_str()).raw("\"><a href=\"/incidents/");
         page.text(&incident.id).raw("\">").text(headline(incident)).raw("</a>, for ");
-        page.text(Brief(now.since(incident.onset.first_bad))).raw("</p>");
+        page.text(Brief(now.since(incident.onset.first_bad)));
+        for line in told::quiet(Quiet::of(&doors, incident), incident) {
+            page.raw("<br>").text(line);
+        }
+        page.raw("</p>");
     }
+    told::undelivered(&mut page, &doors);
+    told::maintenance(&mut page, &doors);
+    let maintenance = Arc::clone(&doors.maintenance.borrow());
     let mut standings: Vec<&Standing> = board.routes().iter().collect();
     standings.sort_by_key(|standing| rank(standing));
     page.raw("<h2>Routes</h2><table><tr><th>Route</th><th>Labels</th><th>Last run</th><th>Last landed</th></tr>");
     for standing in standings.iter().take(ROWS) {
-        route_row(&mut page, standing, now);
+        let is_paused = maintenance.pause(&standing.route, now).is_some();
+        route_row(&mut page, standing, is_paused, now);
     }
     page.raw("</table>");
     if let Some(more) = standings.len().checked_sub(ROWS).filter(|more| *more > 0) {
@@ -68,7 +80,7 @@ fn rank(standing: &Standing) -> u8 {
     }
 }
 
-fn route_row(page: &mut Html, standing: &Standing, now: Timestamp) {
+fn route_row(page: &mut Html, standing: &Standing, is_paused: bool, now: Timestamp) {
     page.raw("<tr><td>").text(&standing.route).raw("</td><td>");
     for (name, value) in standing.route.labels.iter() {
         page.text(name).raw("=").text(value).raw(" ");
@@ -81,6 +93,7 @@ fn route_row(page: &mut Html, standing: &Standing, now: Timestamp) {
         }
         _ => drop(page.raw("not yet")),
     }
+    page.raw(if is_paused { " (paused)" } else { "" });
     page.raw("</td><td>");
     match standing.last_landed_at {
         Some(at) => page.text(Brief(now.since(at))).raw(" ago"),
@@ -110,7 +123,18 @@ pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>) -> Re
     if let Some(deploy) = &incident.deploy {
         fact(&mut page, "Deploy before it", format!("{} {} at {}", deploy.service, deploy.version, deploy.at));
     }
-    fact(&mut page, "Told", time(incident.detected_at));
+    fact(&mut page, "Detected", time(incident.detected_at));
+    for line in told::quiet(Quiet::of(&doors, &incident), &incident) {
+        fact(&mut page, "Quiet", line);
+    }
+    for opening in openings_of(&doors, &incident.id).await? {
+        for letter in &opening.letters {
+            fact(&mut page, "Told", told::line(letter));
+        }
+        if opening.letters.is_empty() {
+            fact(&mut page, "Told", "nobody: no notifier wants to know of it");
+        }
+    }
     if let Some(at) = incident.resolved_at {
         fact(&mut page, "Over", at);
     }
@@ -136,6 +160,18 @@ pub(super) async fn incident(State(doors): Shared, Path(id): Path<String>) -> Re
     }
     page.raw("</ul>");
     Ok(end(page))
+}
+
+/// Who was told of an incident: what is at work as it is, what is done as the ledger knows it.
+async fn openings_of(doors: &Doors, id: &IncidentId) -> Result<Vec<Opening>, Problem> {
+    let live = Arc::clone(&doors.letters.borrow());
+    let mut openings: Vec<Opening> = live.iter().filter(|opening| opening.incident == *id).cloned().collect();
+    for opening in ledger(doors.store.openings(RECENT)).await? {
+        if opening.incident == *id && !openings.iter().any(|known| known.at == opening.at) {
+            openings.push(opening);
+        }
+    }
+    Ok(openings)
 }
 
 pub(super) async fn run(State(doors): Shared, Path(id): Path<String>) -> Result<Response, Problem> {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use super::maintenance::Quiet;
 use crate::{
     canary::{Claim, Marker, Mode, Outcome, Phase, Route, RouteId, Rows, Timestamp, Why},
     detect::{Deploy, Incident, Severity, Standing, Step},
@@ -25,7 +26,7 @@ impl Serialize for LabelMap<'_> {
 }
 
 impl<'a> LabelMap<'a> {
-    fn of(set: &'a [(String, String)]) -> Self {
+    pub(super) fn of(set: &'a [(String, String)]) -> Self {
         Self(set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
     }
 }
@@ -63,10 +64,12 @@ pub(super) struct RouteShape<'a> {
     last_landed_at: Option<Timestamp>,
     last_verdict_at: Option<Timestamp>,
     run_id: Option<Marker>,
+    /// Nothing is sent over it, because somebody paused it.
+    paused: bool,
 }
 
 impl<'a> RouteShape<'a> {
-    pub(super) fn of(standing: &'a Standing) -> Self {
+    pub(super) fn of(standing: &'a Standing, paused: bool) -> Self {
         let Path { canary, platform, target, mode } = Path::of(&standing.route);
         Self {
             canary,
@@ -79,6 +82,7 @@ impl<'a> RouteShape<'a> {
             last_landed_at: standing.last_landed_at,
             last_verdict_at: standing.last_verdict_at,
             run_id: standing.run,
+            paused,
         }
     }
 }
@@ -180,6 +184,12 @@ pub(super) struct IncidentShape<'a> {
     detected_at: Option<Timestamp>,
     resolved_at: Option<Timestamp>,
     runs: &'a [Marker],
+    /// Nobody is paged of it until then.
+    silenced_until: Option<Timestamp>,
+    /// Of its routes so many are paused: while they are, it cannot show to be over.
+    routes_paused: usize,
+    /// Nobody has taken its page yet, though somebody should.
+    undelivered: bool,
     /// Why it was over, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved_because: Option<&'a str>,
@@ -196,7 +206,7 @@ struct OnsetShape {
 
 impl<'a> IncidentShape<'a> {
     /// `routes` knows the routes that the incident names.
-    pub(super) fn of(incident: &'a Incident, routes: &'a HashMap<RouteId, Arc<Route>>) -> Self {
+    pub(super) fn of(incident: &'a Incident, routes: &'a HashMap<RouteId, Arc<Route>>, quiet: Quiet) -> Self {
         let sets = |sets: &'a [crate::detect::incident::LabelSet]| {
             sets.iter().map(|set| LabelsOf { labels: LabelMap::of(set) }).collect()
         };
@@ -215,13 +225,16 @@ impl<'a> IncidentShape<'a> {
             detected_at: incident.detected_at,
             resolved_at: incident.resolved_at,
             runs: &incident.runs,
+            silenced_until: quiet.silenced_until,
+            routes_paused: quiet.routes_paused,
+            undelivered: quiet.undelivered,
             resolved_because: incident.resolved_because.as_deref(),
             history: None,
         }
     }
 
     /// With its story.
-    pub(super) fn whole(incident: &'a Incident, routes: &'a HashMap<RouteId, Arc<Route>>) -> Self {
-        Self { history: Some(&incident.history), ..Self::of(incident, routes) }
+    pub(super) fn whole(incident: &'a Incident, routes: &'a HashMap<RouteId, Arc<Route>>, quiet: Quiet) -> Self {
+        Self { history: Some(&incident.history), ..Self::of(incident, routes, quiet) }
     }
 }

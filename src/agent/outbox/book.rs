@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     canary::{NotifierName, Route, RouteId, Selector, Silence, Timestamp},
-    detect::{Change, Incident, IncidentId, Severity},
+    detect::{Change, Incident, IncidentId, Severity, silenced_until},
     notify::NotifyError,
     store::{Holding, Letter, Opening},
 };
@@ -482,16 +482,7 @@ fn is_silenced(
     silences: &[Silence],
     now: Timestamp,
 ) -> bool {
-    let mut holding = silences.iter().filter(|silence| silence.holds_at(now)).peekable();
-    if holding.peek().is_none() {
-        return false;
-    }
-    let holding: Vec<&Silence> = holding.collect();
-    let mut hit = incident.routes.iter().filter_map(|id| routes.get(id)).peekable();
-    match hit.peek() {
-        Some(_) => hit.all(|route| holding.iter().any(|silence| silence.covers(route))),
-        None => holding.iter().any(|silence| is_within(incident, &silence.only)),
-    }
+    silenced_until(incident, |id| routes.get(&id), silences, now).is_some()
 }
 
 fn is_within(incident: &Incident, only: &Selector) -> bool {

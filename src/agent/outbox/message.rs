@@ -7,7 +7,7 @@ use super::{book::Book, steps::Step};
 use crate::{
     canary::{Evidence, Marker, Timestamp},
     config::AgentPlan,
-    detect::Incident,
+    detect::{Incident, Severity},
     notify::{MOST_PROOFS, MOST_ROUTES, Message, Page, Proof, What},
     store::{Opening, RunRecord, Store},
 };
@@ -50,19 +50,28 @@ impl Letterhead {
     ) -> Draft {
         let severity = step.severity();
         let routes = incident.routes.iter().filter_map(|id| book.route(*id)).take(MOST_ROUTES).cloned().collect();
-        let page = Page {
+        let link = self.url.as_ref().map(|url| format!("{url}/incidents/{}", incident.id));
+        let bare = self.bare(Incident::clone(incident), severity, opening.at);
+        let page = Page { routes, watched: book.watched(), link, ..bare };
+        Draft { key: opening.key_at(severity), step, at, page }
+    }
+}
+
+impl Letterhead {
+    /// A page of which nothing is said but what the agent and the incident say themselves.
+    pub(super) fn bare(&self, incident: Incident, severity: Severity, opening: Timestamp) -> Page {
+        Page {
             agent: self.agent.clone(),
-            incident: Incident::clone(incident),
+            incident,
             severity,
-            opening: opening.at,
-            routes,
-            watched: book.watched(),
+            opening,
+            routes: Vec::new(),
+            watched: 0,
             proofs: Vec::new(),
-            link: self.url.as_ref().map(|url| format!("{url}/incidents/{}", incident.id)),
+            link: None,
             runbook: self.runbook.clone(),
             drill: None,
-        };
-        Draft { key: opening.key_at(severity), step, at, page }
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod book;
 #[cfg(test)]
 mod book_tests;
+mod drill;
 mod message;
 mod receiver;
 mod steps;
@@ -23,6 +24,7 @@ use tracing::{error, info, warn};
 
 pub use book::News;
 use book::{Book, Now, Sending, Unwritten};
+pub(super) use drill::Drills;
 use message::Letterhead;
 use receiver::Receiver;
 

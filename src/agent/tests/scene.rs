@@ -263,6 +263,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             detect_within: None,
             token: None,
             wire: Wire::default(),
+            upkeep: Default::default(),
             file: "scene".into(),
         },
         platforms: vec![PlatformPlan {

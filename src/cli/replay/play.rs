@@ -232,6 +232,7 @@ fn watch(world: &World) -> Watch {
             detect_within: None,
             token: None,
             wire: Wire::default(),
+            upkeep: Default::default(),
             file: "scenario".into(),
         },
         platforms: (world.platforms.iter())

@@ -1,0 +1,137 @@
+//! What systemd is told: that the agent is ready, that its scheduler goes round, how it stands.
+//! Over a socket named in the environment; without one nothing is said.
+
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+use tracing::warn;
+
+use crate::{
+    agent::Agent,
+    canary::{Maintenance, Timestamp},
+    detect::Board,
+};
+
+/// How often the state is looked at where no watchdog asks for more.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// A look costs nothing, but it needs not come more often.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// The way to the service manager. One page of the protocol (sd_notify(3)) is less than a crate.
+#[derive(Debug)]
+pub struct Systemd {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// It restarts whoever does not report for so long.
+    watchdog: Option<Duration>,
+}
+
+impl Systemd {
+    /// Nobody who wants to know.
+    pub fn none() -> Self {
+        Self { socket: None, watchdog: None }
+    }
+
+    /// As the environment says.
+    pub fn from_environment() -> Self {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Self::none();
+        };
+        let named = std::path::Path::new(&name);
+        let socket = address(named).and_then(|address| {
+            let socket = UnixDatagram::unbound()?;
+            // Whoever does not read must not stop the agent.
+            socket.set_nonblocking(true)?;
+            Ok((socket, address))
+        });
+        let socket =
+            socket.inspect_err(|error| warn!(%error, "NOTIFY_SOCKET cannot be used; systemd is told nothing")).ok();
+        let text = |name: &str| std::env::var(name).ok();
+        let is_for_us = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let micros = text("WATCHDOG_USEC").and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
+        Self { socket, watchdog: micros.map(Duration::from_micros).filter(|_| is_for_us) }
+    }
+
+    /// The doors are open.
+    pub fn ready(&self) {
+        self.say("READY=1");
+    }
+
+    /// The config is read again.
+    pub fn reloading(&self) {
+        self.say("RELOADING=1");
+    }
+
+    /// The end has begun.
+    pub fn stopping(&self) {
+        self.say("STOPPING=1\nSTATUS=stopping");
+    }
+
+    fn say(&self, what: &str) {
+        let Some((socket, address)) = &self.socket else { return };
+        if let Err(error) = socket.send_to_addr(what.as_bytes(), address) {
+            tracing::debug!(%error, "systemd could not be told {what:?}");
+        }
+    }
+
+    /// Reports for as long as it is not dropped: the watchdog whenever the scheduler has gone round
+    /// since, never because time has passed; and how everything stands, when that changes.
+    pub async fn report(&self, agent: &Agent) {
+        if self.socket.is_none() {
+            return std::future::pending().await;
+        }
+        let looks_every = self.watchdog.map_or(LOOKS_EVERY, |watchdog| (watchdog / 4).clamp(SHORTEST, LOOKS_EVERY));
+        let (board, maintenance) = (agent.board(), agent.maintenance());
+        let (mut round, mut status) = (None, String::new());
+        loop {
+            let newest = agent.round();
+            if self.watchdog.is_some() && newest != round {
+                self.say("WATCHDOG=1");
+            }
+            round = newest;
+            let now = newest.unwrap_or(Timestamp::EPOCH);
+            let line = line(&Arc::clone(&board.borrow()), &Arc::clone(&maintenance.borrow()), now);
+            if line != status {
+                self.say(&format!("STATUS={line}"));
+                status = line;
+            }
+            tokio::time::sleep(looks_every).await;
+        }
+    }
+}
+
+/// A path, or a name in the abstract namespace, which begins with `@`.
+fn address(named: &std::path::Path) -> io::Result<SocketAddr> {
+    use std::os::unix::ffi::OsStrExt;
+    match named.as_os_str().as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        [b'/', ..] => SocketAddr::from_pathname(named),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a path nor a name that begins with @")),
+    }
+}
+
+/// One line for whoever asks `systemctl status`.
+fn line(board: &Board, maintenance: &Maintenance, now: Timestamp) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let open = board.incidents.iter().filter(|incident| incident.detected_at.is_some()).count();
+    let mut parts = vec![format!("watching {}", count(board.routes().len(), "route"))];
+    parts.push(if open == 0 { "no incident".to_owned() } else { count(open, "open incident") });
+    let paused = board.routes().iter().filter(|standing| maintenance.pause(&standing.route, now).is_some()).count();
+    if paused > 0 {
+        parts.push(format!("{paused} paused"));
+    }
+    let silences = maintenance.silences.iter().filter(|silence| silence.holds_at(now)).count();
+    if silences > 0 {
+        parts.push(format!("{} in force", count(silences, "silence")));
+    }
+    if !board.agent.store_up {
+        parts.push("the ledger is down".to_owned());
+    }
+    parts.join(", ")
+}
