@@ -157,7 +157,7 @@ impl Keeper {
                 }
                 paused.clone_from(&now_paused);
                 if let Some(metrics) = &self.metrics {
-                    metrics.set_paused(now_paused.iter().copied());
+                    metrics.set_paused(now_paused.iter().copied(), now);
                 }
                 if wants.send(Want::Paused(now_paused)).await.is_err() {
                     return;
@@ -184,7 +184,7 @@ impl Keeper {
                         self.expand(self.clock.now());
                         paused = self.paused(&self.stands());
                         if let Some(metrics) = &self.metrics {
-                            metrics.set_paused(paused.iter().copied());
+                            metrics.set_paused(paused.iter().copied(), self.clock.now());
                         }
                         if wants.send(Want::Paused(paused.clone())).await.is_err() {
                             return;

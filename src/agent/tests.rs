@@ -1,6 +1,8 @@
 //! The agent in trouble of its own, on virtual time: what no scenario can play.
 
+mod drills;
 mod ledger;
+mod maintenance;
 mod scene;
 mod telling;
 

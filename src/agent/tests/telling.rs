@@ -22,8 +22,9 @@ use crate::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Answers {
+pub(super) enum Answers {
     Takes,
+    Refuses,
     Busy,
     Hangs,
     BreaksDown,
@@ -31,31 +32,42 @@ enum Answers {
 
 /// A notifier in process: no stand-in for a receiver's protocol, only for its answers.
 #[derive(Debug)]
-struct Ear {
+pub(super) struct Ear {
     answers: Mutex<Answers>,
     /// Word, key, and how many runs proved it.
     heard: Mutex<Vec<(&'static str, String, usize)>>,
     tries: Mutex<usize>,
+    /// Of drills.
+    code: Mutex<Option<String>>,
 }
 
 impl Ear {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new(Answers::Takes), heard: Mutex::default(), tries: Mutex::default() })
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            answers: Mutex::new(Answers::Takes),
+            heard: Mutex::default(),
+            tries: Mutex::default(),
+            code: Mutex::default(),
+        })
     }
 
-    fn now(&self, answers: Answers) {
+    pub(super) fn now(&self, answers: Answers) {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 
-    fn words(&self) -> Vec<&'static str> {
+    pub(super) fn words(&self) -> Vec<&'static str> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|heard| heard.0).collect()
     }
 
-    fn keys(&self) -> Vec<String> {
+    pub(super) fn keys(&self) -> Vec<String> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|heard| heard.1.clone()).collect()
     }
 
-    fn tries(&self) -> usize {
+    pub(super) fn code(&self) -> Option<String> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn tries(&self) -> usize {
         *self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,6 +79,7 @@ impl Notifier for Ear {
         let answers = *self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         match answers {
             Answers::Takes => {}
+            Answers::Refuses => return Err(NotifyError::Refused { detail: "400".into() }),
             Answers::Busy => return Err(NotifyError::Busy { detail: "503".into(), retry_after: None }),
             Answers::Hangs => std::future::pending().await,
             Answers::BreaksDown => panic!("the notifier breaks down, as it was told"),
@@ -78,6 +91,8 @@ impl Notifier for Ear {
             What::Resolve(_) => "resolve",
             What::Deploy(_) => "deploy",
         };
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) =
+            message.what.page().and_then(|page| page.drill.clone());
         let proofs = message.what.page().map_or(0, |page| page.proofs.len());
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).push((word, message.key.clone(), proofs));
         Ok(())
@@ -88,12 +103,12 @@ impl Notifier for Ear {
     }
 }
 
-fn listens(ear: &Arc<Ear>, name: &str) -> NotifierPlan<Arc<dyn Notifier>> {
+pub(super) fn listens(ear: &Arc<Ear>, name: &str) -> NotifierPlan<Arc<dyn Notifier>> {
     let name = NotifierName::new(name).expect("valid");
     NotifierPlan { name, rules: Rules::default(), driver: Arc::clone(ear) as _ }
 }
 
-fn scene(ears: &[&Arc<Ear>]) -> Setting {
+pub(super) fn scene(ears: &[&Arc<Ear>]) -> Setting {
     let change = |plan: &mut OpenPlan| {
         plan.notifiers = ears.iter().enumerate().map(|(n, ear)| listens(ear, &format!("n{n}"))).collect();
     };
@@ -101,7 +116,7 @@ fn scene(ears: &[&Arc<Ear>]) -> Setting {
 }
 
 /// Until it is told, or far too long.
-async fn until(mut told: impl FnMut() -> bool) -> bool {
+pub(super) async fn until(mut told: impl FnMut() -> bool) -> bool {
     for _ in 0..10_000 {
         if told() {
             return true;
