@@ -59,7 +59,7 @@ impl Quiet {
         let opening =
             letters.iter().find(|opening| opening.incident == incident.id && opening.at == incident.opening());
         let is_late = now.since(incident.opening()) >= DELIVERED_WITHIN;
-        let undelivered = silenced_until.is_none() && is_late && opening.is_some_and(|opening| nobody_took(opening));
+        let undelivered = silenced_until.is_none() && is_late && opening.is_some_and(nobody_took);
         Self { silenced_until, routes_paused, undelivered }
     }
 }
