@@ -10,6 +10,8 @@ mod daemon;
 mod demo;
 mod fixtures;
 mod house;
+#[cfg(feature = "sandbox")]
+mod maintenance;
 mod notify;
 #[cfg(feature = "sandbox")]
 mod paging;

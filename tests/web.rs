@@ -10,12 +10,13 @@ use std::{
 
 use landfall::{
     canary::{
-        CanaryName, Claim, Evidence, LabelName, Labels, Look, Marker, Mode, Outcome, Phase, PlatformName, Route, Rows,
-        Run, Sample, Secret, Sighting, Silence, TargetName, Terms, Timestamp, Verdict, Why,
+        CanaryName, Claim, Evidence, LabelName, Labels, Look, Maintenance, Marker, Mode, NotifierName, Outcome, Pause,
+        Phase, PlatformName, Route, Rows, Run, Sample, Secret, Selector, Sighting, Silence, TargetName, Terms,
+        Timestamp, Verdict, Why,
     },
     detect::{AgentHealth, Board, Deploy, Incident, IncidentId, Onset, Severity, Step},
     metrics::{BuildInfo, Metrics},
-    store::{Settlement, Store, memory::Memory},
+    store::{Holding, Letter, Opening, Settlement, Store, memory::Memory},
     target::webhook::Intake,
     web::{Declined, Doors, Hosts, Kept, Order, intake_router, router, serve},
 };
@@ -114,6 +115,25 @@ fn incident(run: &Run) -> Incident {
     }
 }
 
+/// Of worker v6, which is green, nobody is paged, and nothing is sent over it.
+fn maintenance() -> Maintenance {
+    let only: Selector = "worker=v6".parse().unwrap();
+    let silence =
+        Silence { id: "sil-1".into(), only: only.clone(), from: at(-60), until: at(60), because: EVIL.to_owned() };
+    let pause = Pause { only, except: Vec::new(), from: at(-60), until: None, because: Some(EVIL.to_owned()) };
+    Maintenance { silences: vec![silence], pauses: vec![pause] }
+}
+
+/// Nobody took its page.
+fn opening(incident: &Incident) -> Opening {
+    let mut opening = Opening::new(incident.id.clone(), incident.opening(), incident.severity);
+    let mut letter = Letter::new(NotifierName::new("oncall").unwrap(), None);
+    letter.set(incident.severity, Holding::Refused);
+    letter.failure = Some(EVIL.to_owned());
+    opening.letters.push(letter);
+    opening
+}
+
 impl House {
     async fn new() -> Self {
         Self::with(Some(TOKEN)).await
@@ -201,8 +221,8 @@ impl House {
             store,
             metrics,
             board: shown,
-            maintenance: watch::channel(Arc::default()).1,
-            letters: watch::channel(Arc::default()).1,
+            maintenance: watch::channel(Arc::new(maintenance())).1,
+            letters: watch::channel(Arc::new(vec![opening(&incident)])).1,
             orders: ordered,
             token: token.map(Secret::new),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
@@ -276,11 +296,11 @@ async fn routes_are_told_as_they_stand() {
     let expected = json!({ "routes": [
         { "canary": "result-output", "platform": "hadoop1", "target": "web", "mode": "append",
           "labels": { "worker": "v5", "engine": "hive" }, "outcome": "lost", "up": false,
-          "last_landed_at": null, "last_verdict_at": "2015-08-24T21:43:11.000Z", "run_id": house.runs[0].marker },
+          "last_landed_at": null, "last_verdict_at": "2015-08-24T21:43:11.000Z", "run_id": house.runs[0].marker, "paused": false },
         { "canary": "result-output", "platform": "hadoop2", "target": "web", "mode": "append",
           "labels": { "worker": "v6", "engine": "hive" }, "outcome": "landed", "up": true,
           "last_landed_at": "2015-08-24T21:43:10.000Z", "last_verdict_at": "2015-08-24T21:43:11.000Z",
-          "run_id": house.runs[1].marker },
+          "run_id": house.runs[1].marker, "paused": true },
     ] });
     assert_eq!(house.json("/api/v1/routes").await, expected);
     let (_, text) = house.get("/api/v1/routes").await;
@@ -299,6 +319,7 @@ async fn incidents_are_told_once_they_were_told_to_people() {
         "deploy": { "service": "worker", "version": EVIL, "at": "2015-08-24T21:42:20.000Z" },
         "opened_at": "2015-08-24T21:43:11.000Z", "detected_at": "2015-08-24T21:43:12.000Z", "resolved_at": null,
         "runs": [house.runs[0].marker],
+        "silenced_until": null, "routes_paused": 0, "undelivered": true,
     });
     assert_eq!(house.json("/api/v1/incidents").await, json!({ "incidents": [shape] }));
     let mut whole = shape.clone();
@@ -663,4 +684,54 @@ async fn other_deliveries_are_turned_away_and_nothing_else_is_there() {
         assert_eq!(answer.unwrap().status().as_u16(), 401, "{login}");
     }
     assert!(store.deliveries(&web, &[marker]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_asked_about_silences_pauses_and_drills_is_read_with_care() {
+    let house = House::new().await;
+    let hour = json!({ "where": { "worker": "v5" }, "for": "1h", "because": "moved" });
+    let (status, text) = house.post("/api/v1/silences", Some(TOKEN), &hour).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    assert_eq!(house.orders(), ["silence worker=v5 2015-08-24T21:44:00.000Z 2015-08-24T22:44:00.000Z moved"]);
+    let long = "x".repeat(201);
+    for (path, body) in [
+        ("silences", json!({ "where": { "worker": "v7" }, "for": "1h", "because": "x" })),
+        ("silences", json!({ "for": "1h", "because": "x" })),
+        ("silences", json!({ "where": { "worker": "v5" }, "all": true, "for": "1h", "because": "x" })),
+        ("silences", json!({ "all": true, "because": "x" })),
+        ("silences", json!({ "all": true, "for": "1h" })),
+        ("silences", json!({ "all": true, "for": "1h", "because": long })),
+        ("silences", json!({ "all": true, "for": "1h", "because": "two\nlines" })),
+        ("silences", json!({ "all": true, "for": "1h", "until": "2015-08-24T22:00:00Z", "because": "x" })),
+        ("silences", json!({ "all": true, "for": "0s", "because": "x" })),
+        ("silences", json!({ "all": true, "for": "10000d", "because": "x" })),
+        ("silences", json!({ "all": true, "forr": "1h", "because": "x" })),
+        ("pauses", json!({})),
+        ("pauses", json!({ "all": true, "from": "2015-08-24T22:00:00Z" })),
+        ("pauses", json!({ "all": true, "for": "1" })),
+        ("resume", json!({})),
+        ("resume", json!({ "where": { "wroker": "v5" } })),
+        ("drill/confirm", json!({ "code": long })),
+        ("drill", json!({ "notifier": 7 })),
+    ] {
+        let (status, text) = house.post(&format!("/api/v1/{path}"), Some(TOKEN), &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}: {text}");
+        let (status, _) = house.post(&format!("/api/v1/{path}"), None, &body).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path} {body}");
+    }
+    assert_eq!(house.orders().len(), 1, "{:?}", house.orders());
+    let silences = house.json("/api/v1/silences").await;
+    assert_eq!(silences["silences"][0]["where"], json!({ "worker": "v6" }));
+    assert_eq!(silences["silences"][0]["active"], json!(true));
+    let pauses = house.json("/api/v1/pauses").await;
+    assert_eq!((&pauses["pauses"][0]["routes"], &pauses["pauses"][0]["until"]), (&json!(1), &Value::Null));
+    let told = house.json("/api/v1/notifications").await;
+    let opening = &told["notifications"][0];
+    assert_eq!((&opening["undelivered"], &opening["letters"][0]["failure"]), (&json!(true), &json!(EVIL)));
+    assert_eq!(opening["letters"][0]["held"], json!([{ "severity": "critical", "state": "refused" }]));
+    let (_, page) = house.get("/").await;
+    for words in ["nobody has taken its page yet", "oncall refused it", "Nobody is paged of worker=v6", "(paused)"] {
+        assert!(page.contains(words), "no `{words}` in {page}");
+    }
+    assert!(!page.contains("<script>"), "{page}");
 }

@@ -1,0 +1,7 @@
+//! Maintenance as its users do it: silences, pauses, drills, signs of life, with the real binary, a
+//! sandbox and a stand-in for whoever is told.
+
+mod drills;
+mod life;
+mod pauses;
+mod silences;
