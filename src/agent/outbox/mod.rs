@@ -168,7 +168,9 @@ impl Outbox {
     /// What was still to be told when the agent ended, and what was decided since.
     async fn recall(&mut self) -> Result<(), StoreError> {
         let now = self.now();
-        let done = self.store.openings(RECENT).await?.into_iter().filter(|opening| opening.done);
+        let recent = self.store.openings(RECENT).await?;
+        let known: HashSet<_> = recent.iter().map(|opening| opening.incident.clone()).collect();
+        let done = recent.into_iter().filter(|opening| opening.done);
         let done: HashSet<_> = done.map(|opening| (opening.at, opening.incident)).collect();
         for opening in self.store.open_letters().await? {
             match self.store.incident(&opening.incident).await? {
@@ -192,6 +194,14 @@ impl Outbox {
             if let Some(newest) = newest {
                 let change = Change::Moved(newest.id.clone());
                 self.book.learn(News { change, incident: Arc::new(newest), notice: None }, now);
+            }
+        }
+        // One that was told by a version that had nobody to tell is told now, if it still goes on.
+        for incident in self.store.incidents(RECENT).await? {
+            let is_forgotten = incident.is_open() && incident.detected_at.is_some() && !known.contains(&incident.id);
+            if is_forgotten {
+                let change = Change::Opened(incident.id.clone());
+                self.book.learn(News { change, incident: Arc::new(incident), notice: None }, now);
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::{
     config::{NotifierPlan, Rules},
     detect::{Deploy, IncidentId},
     notify::{Keeps, Manner, Message, Notifier, NotifyError, What},
-    store::Store,
+    store::{Settlement, Store},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -218,6 +218,24 @@ async fn a_notifier_that_is_added_is_told_of_what_is_still_broken() {
     tokio::time::sleep(S(5)).await;
     assert_eq!((old.words(), new.words()), (vec!["trigger", "resolve"], vec!["trigger", "resolve"]));
     assert!(scene.store.open_letters().await.expect("a ledger").is_empty(), "all is said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incident_of_a_ledger_that_knows_nothing_of_telling_is_told_if_it_still_goes_on() {
+    let (old, ear) = (scene(&[]).start().await, Ear::new());
+    tokio::time::sleep(S(130)).await;
+    old.targets[0].now(Shows::Nothing);
+    tokio::time::sleep(DEADLINE * 3).await;
+    assert_eq!(old.notices().len(), 1);
+    // As an older version left it: incidents, and no openings.
+    let fresh = scene(&[&ear]);
+    for incident in old.store.incidents(9).await.expect("a ledger") {
+        let settlement = Settlement { incidents: vec![incident], ..Settlement::default() };
+        fresh.store.settle(settlement).await.expect("a ledger");
+    }
+    let _scene = fresh.start().await;
+    tokio::time::sleep(S(5)).await;
+    assert_eq!(ear.words(), ["trigger"]);
 }
 
 #[tokio::test(start_paused = true)]
