@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test, as it should")]
 
+mod alertmanager;
 mod email;
 mod pagerduty;
 mod text;

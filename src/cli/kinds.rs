@@ -28,6 +28,7 @@ pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Targe
             Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
         ],
         notifiers: vec![
+            Kind::new("alertmanager", &[], notify::alertmanager::open),
             Kind::new("email", &[], notify::email::open),
             Kind::new("pagerduty", &[], notify::pagerduty::open),
             Kind::new("webhook", &[], notify::webhook::open),

@@ -2,6 +2,7 @@
 //! again, what is latest and who is told instead is `agent/outbox`'s. A new kind is its file, its
 //! `mod` line and one row in `cli::kinds`.
 
+pub mod alertmanager;
 pub mod email;
 pub mod pagerduty;
 mod post;
