@@ -14,6 +14,8 @@ mod house;
 mod maintenance;
 mod notify;
 #[cfg(feature = "sandbox")]
+mod operations;
+#[cfg(feature = "sandbox")]
 mod paging;
 mod postgres;
 mod replay;
