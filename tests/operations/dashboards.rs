@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, process,
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
+use landfall::agent::clock::Clock;
 use serde_json::Value as Json;
 
 use super::{
@@ -224,8 +225,8 @@ async fn variables(board: &Json, stack: &Stack) -> BTreeMap<String, String> {
 
 /// The series that a query finds with at least one number.
 async fn series(stack: &Stack, query: &str, instant: bool) -> Result<Vec<Json>, String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let (start, end) = ((now - 1800).to_string(), now.to_string());
+    let now = Clock::System.now();
+    let [start, end] = [now.minus(Duration::from_secs(1800)), now].map(|at| at.as_secs_f64().to_string());
     let found = if instant {
         stack.query(query).await?
     } else {
