@@ -124,7 +124,7 @@ struct Votes {
 }
 
 /// One place that is hit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// Due time of the last good run before its first bad one.
     pub last_good: Option<Timestamp>,
@@ -134,6 +134,9 @@ pub struct Hit {
     pub last_hit: Timestamp,
     /// Bad runs there.
     pub runs: u32,
+    /// Families that final verdicts there have been of.
+    #[serde(default)]
+    pub kinds: BTreeSet<Family>,
 }
 
 /// How a case stood when it was over, kept while it is open again: the new runs may turn out to be
@@ -247,8 +250,12 @@ impl Case {
             last_bad: due,
             last_hit: bad.hit_at(),
             runs: 0,
+            kinds: BTreeSet::new(),
         });
         hit.runs += 1;
+        if !bad.spot.provisional {
+            hit.kinds.insert(bad.family());
+        }
         hit.last_bad = hit.last_bad.max(due);
         hit.last_hit = hit.last_hit.max(bad.hit_at());
         if !self.incident.routes.contains(&trail.route.id) {
@@ -328,6 +335,12 @@ impl Case {
         self.votes.insert(counted)
     }
 
+    /// Whether its runs went wrong in ways of more than one family.
+    pub fn is_mixed(&mut self) -> bool {
+        let families: BTreeSet<_> = self.count().by.keys().map(|outcome| outcome.family()).collect();
+        families.len() > 1
+    }
+
     /// Its runs were changed from outside: what they came to is counted anew.
     pub fn recount(&mut self) {
         self.votes = None;
@@ -344,6 +357,11 @@ impl Case {
             self.clean += 1;
         } else if let Some(bad) = self.bad.get_mut(&spot.run) {
             let known = std::mem::replace(&mut bad.spot, spot.clone());
+            if !spot.provisional
+                && let Some(hit) = self.hit.get_mut(&bad.place)
+            {
+                hit.kinds.insert(bad.family());
+            }
             self.vote(&known, false);
             self.vote(spot, true);
         }

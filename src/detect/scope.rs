@@ -111,7 +111,7 @@ impl Field {
 
     /// Calls back with each scope that is worth trying: those that hold at a red place, from the
     /// reddest few places, and everything. In the order of their first names.
-    pub(super) fn each_scope<'f>(&'f self, seen: &[Seen], mut each: impl FnMut(&Arc<Scope>)) {
+    pub(super) fn each_scope(&self, seen: &[Seen], mut each: impl FnMut(&Arc<Scope>)) {
         let seeds = self.seeds(seen);
         if let Some(scopes) = self.all_scopes() {
             let mut at_seeds = Places::none(self.n);

@@ -394,6 +394,7 @@ impl Detector {
             if self.has_become_another(case, until) {
                 return self.detach(at, Vec::new(), now, changes);
             }
+            self.part_kinds(at, now, changes);
             for fault in self.rank(at, now, until) {
                 self.split(at, &fault, now, changes);
             }

@@ -1,5 +1,7 @@
 //! Parting: when the runs of one case are two faults after all, and when two cases are one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{
     canary::{Family, Marker, Timestamp},
     detect::{
@@ -13,6 +15,8 @@ use crate::{
     },
 };
 
+/// So many final runs, two of them of one route, tell in which way a fault shows.
+const KNOWN_BY: usize = 3;
 /// What another name must explain better, in nats, before an outage that came back is another.
 const PLAINLY: f64 = 5.0;
 
@@ -94,18 +98,76 @@ impl Detector {
         !would_have_shown(fault.inside, clean as u32)
     }
 
-    /// The runs of a further fault leave a case: they are pending again, and open their own.
+    /// The runs of a further fault leave a case for one of their own.
     pub(super) fn split(&mut self, at: usize, fault: &Suspect, now: Timestamp, changes: &mut Vec<Change>) {
-        let case = &mut self.cases[at];
+        let case = &self.cases[at];
         let leaves = |bad: &Bad| fault.places.has(bad.place as usize) && !case.covers.has(bad.place as usize);
         let leaving: Vec<Bad> = case.bad.values().filter(|bad| leaves(bad)).cloned().collect();
         if leaving.len() < 2 || leaving.len() == case.bad.len() {
             return;
         }
         let text = format!("{} runs on {} are another fault's", leaving.len(), write_labels(&fault.labels));
-        case.tell(now, text);
+        self.leave(at, case.incident.family, leaving, text, now, changes);
+    }
+
+    /// What goes wrong in another way, on routes where the fault of a case has never shown, is no side
+    /// effect of it but another fault: it was taken in while the case was thought to be wider.
+    pub(super) fn part_kinds(&mut self, at: usize, now: Timestamp, changes: &mut Vec<Change>) {
+        if !self.cases[at].is_mixed() {
+            return;
+        }
+        let case = &self.cases[at];
+        let own = case.incident.family;
+        let finals = |family: Family| {
+            let mut by_place: BTreeMap<u32, usize> = BTreeMap::new();
+            for bad in case.bad.values().filter(|bad| !bad.spot.provisional && bad.family() == family) {
+                *by_place.entry(bad.place).or_default() += 1;
+            }
+            by_place
+        };
+        // One run says nothing of what a route does; a row of them does.
+        let is_known = |n: usize| n >= 2;
+        let shows = |by_place: &BTreeMap<u32, usize>| {
+            by_place.values().sum::<usize>() >= KNOWN_BY && by_place.values().any(|n| is_known(*n))
+        };
+        let blind = |place: u32| case.blind_to.contains(&self.trails[place as usize].route.target);
+        if !shows(&finals(own)) && case.blind_to.is_empty() {
+            return;
+        }
+        let others: BTreeSet<Family> = case.bad.values().map(Bad::family).filter(|family| *family != own).collect();
+        let found = others.into_iter().find_map(|family| {
+            let mut places = finals(family);
+            places.retain(|place, n| {
+                is_known(*n) && !blind(*place) && !case.hit.get(place).is_some_and(|hit| hit.kinds.contains(&own))
+            });
+            shows(&places).then_some((family, places))
+        });
+        let Some((family, places)) = found else { return };
+        let mut leaving: Vec<Bad> = case.bad.values().filter(|bad| places.contains_key(&bad.place)).cloned().collect();
+        // What is plainly the other fault's begins it.
+        leaving.sort_by_key(|bad| (bad.family() != family || bad.spot.provisional, bad.spot.due, bad.spot.run));
+        let text = format!("{} runs went wrong in another way, where this fault has never shown", leaving.len());
+        self.leave(at, family, leaving, text, now, changes);
+        let case = &mut self.cases[at];
+        if case.bad.values().all(|bad| bad.family() != family) {
+            case.families.remove(&family);
+        }
+    }
+
+    /// Runs leave a case for the open one that is about them, or for one of their own.
+    fn leave(
+        &mut self,
+        at: usize,
+        family: Family,
+        leaving: Vec<Bad>,
+        because: String,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) {
+        let case = &mut self.cases[at];
+        case.tell(now, because);
         case.lose(&leaving, &self.trails);
-        let (id, family) = (case.incident.id.clone(), case.incident.family);
+        let id = case.incident.id.clone();
         let known = self.cases.iter().position(|case| {
             case.incident.is_open()
                 && case.incident.id != id
