@@ -124,7 +124,7 @@ fn one(seed: u64, alone: bool) -> Result {
     let named_or_masked = masked(&told, &faults, &scopes, &routes);
     let explained = told.iter().filter(|told| faults.iter().any(|fault| told.is_due_to(fault, &routes))).count();
     let (false_pages, extra) = (told.len() - explained, explained.saturating_sub(2));
-    let miss = (named < 2 || false_pages > 0).then(|| {
+    let miss = (named < 2 || false_pages + extra > 0).then(|| {
         let fault = |at: usize| format!("{} on {}", faults[at].kind, written(&scopes[at]));
         let apart = second.since(from).as_secs();
         let how = if named_or_masked == 2 { " (where one hides the other)" } else { "" };

@@ -48,6 +48,11 @@ impl Bad {
         self.spot.hit_at(self.family())
     }
 
+    /// The platform went unheard, rather than the target unseen.
+    pub fn is_unheard(&self) -> bool {
+        self.spot.phase.is_some_and(|phase| phase != Phase::Land)
+    }
+
     /// The family of what it came to.
     pub fn family(&self) -> Family {
         self.spot.outcome.family().unwrap_or(Family::Grey)
@@ -403,7 +408,7 @@ impl Case {
 
     /// Most of its runs went unheard by the platform, rather than unseen at the target.
     pub fn is_unheard(&self) -> bool {
-        let unheard = self.bad.values().filter(|bad| bad.spot.phase.is_some_and(|phase| phase != Phase::Land)).count();
+        let unheard = self.bad.values().filter(|bad| bad.is_unheard()).count();
         unheard * 2 > self.bad.len()
     }
 

@@ -29,6 +29,10 @@ const PRICE: [f64; MOST_LABELS + 1] = [3.0, 2.0, 5.0, 8.0];
 /// The price of a second fault at the same time.
 pub const SECOND_FAULT: f64 = 4.0;
 
+/// The price of a set that also covers routes where another incident is known to go on, and nothing is
+/// seen of this one: that two faults hit the same routes is a coincidence more. Just above a label's.
+const ELSEWHERE: f64 = 3.5;
+
 /// What several faults must explain better than one does, beside their prices, before they are told
 /// apart: with thousands of pairs to choose from, chance alone finds one that fits a little better.
 const APART: f64 = 8.0;
@@ -62,8 +66,12 @@ fn order(a: &Suspect, b: &Suspect) -> Ordering {
 
 /// All suspects, best first.
 pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+    rank_beside(field, seen, stray, None)
+}
+
+fn rank_beside(field: &Field, seen: &[Seen], stray: f64, others: Option<&Places>) -> Vec<Suspect> {
     let mut all = Vec::new();
-    weigh(field, seen, stray, |scope, inside, outside, price| {
+    weigh(field, seen, stray, others, |scope, inside, outside, price| {
         let score = explains(inside) + outside - price;
         all.push(Suspect { scope: Arc::clone(scope), score, inside });
     });
@@ -73,8 +81,12 @@ pub fn rank(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
 
 /// The best suspect alone: what [`rank`] puts first.
 pub fn best(field: &Field, seen: &[Seen], stray: f64) -> Option<Suspect> {
+    best_beside(field, seen, stray, None)
+}
+
+fn best_beside(field: &Field, seen: &[Seen], stray: f64, others: Option<&Places>) -> Option<Suspect> {
     let mut best: Option<Suspect> = None;
-    weigh(field, seen, stray, |scope, inside, outside, price| {
+    weigh(field, seen, stray, others, |scope, inside, outside, price| {
         // Most are far behind: a bound that takes no exponentials tells.
         if best.as_ref().is_some_and(|best| explains_at_most(inside) + outside - price < best.score - 1e-6) {
             return;
@@ -88,8 +100,14 @@ pub fn best(field: &Field, seen: &[Seen], stray: f64) -> Option<Suspect> {
 }
 
 /// Calls back with each scope worth trying, what was seen inside, what taking the rest for strays
-/// comes to, and the price of its labels.
-fn weigh(field: &Field, seen: &[Seen], stray: f64, mut each: impl FnMut(&Arc<Scope>, Seen, f64, f64)) {
+/// comes to, and its price.
+fn weigh(
+    field: &Field,
+    seen: &[Seen],
+    stray: f64,
+    others: Option<&Places>,
+    mut each: impl FnMut(&Arc<Scope>, Seen, f64, f64),
+) {
     let total = Seen::sum(seen.iter());
     if total.red == 0 || field.is_empty() {
         return;
@@ -97,37 +115,48 @@ fn weigh(field: &Field, seen: &[Seen], stray: f64, mut each: impl FnMut(&Arc<Sco
     let stray = Stray::of(stray);
     field.each_scope(seen, |scope| {
         let inside = scope.places.sum(seen);
-        each(scope, inside, stray.of_runs(total.less(inside)), PRICE[scope.labels.len().min(MOST_LABELS)]);
+        each(scope, inside, stray.of_runs(total.less(inside)), price(scope, others));
     });
+}
+
+/// `others`: places where another incident goes on.
+fn price(scope: &Scope, others: Option<&Places>) -> f64 {
+    let elsewhere = others.is_some_and(|others| scope.places.meets(others));
+    PRICE[scope.labels.len().min(MOST_LABELS)] + if elsewhere { ELSEWHERE } else { 0.0 }
 }
 
 /// The suspects that together explain what was seen best: one, or several if several faults at once
 /// explain it better, each further one at [`SECOND_FAULT`]. Most red first.
 pub fn explain(field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
-    best_and_all(field, seen, stray).map(|(_, all)| all).unwrap_or_default()
+    best_and_all(field, seen, stray, None).map(|(_, all)| all).unwrap_or_default()
 }
 
-/// The one suspect that explains what was seen best, and those that together do.
-pub fn best_and_all(field: &Field, seen: &[Seen], stray: f64) -> Option<(Suspect, Vec<Suspect>)> {
-    let best = best(field, seen, stray)?;
+/// The one suspect that explains what was seen best, and those that together do; `others`: places
+/// where another incident goes on and nothing is seen of this one.
+pub fn best_and_all(
+    field: &Field,
+    seen: &[Seen],
+    stray: f64,
+    others: Option<&Places>,
+) -> Option<(Suspect, Vec<Suspect>)> {
+    let best = best_beside(field, seen, stray, others)?;
     let total = Seen::sum(seen.iter());
     if best.inside.green == 0 && best.inside.red == total.red {
         return Some((best.clone(), vec![best]));
     }
-    let all = together(&rank(field, seen, stray), field, seen, stray);
+    let all = together(&rank_beside(field, seen, stray, others), seen, stray, others);
     Some((best, all))
 }
 
-fn together(classes: &[Suspect], field: &Field, seen: &[Seen], stray: f64) -> Vec<Suspect> {
+fn together(classes: &[Suspect], seen: &[Seen], stray: f64, others: Option<&Places>) -> Vec<Suspect> {
     let Some(best) = classes.first() else { return Vec::new() };
     let stray = Stray::of(stray);
     // What a class explains of the places that others leave to it, beside taking them for strays.
     let gain = |class: &Suspect, taken: &[&Suspect]| {
         let inside = class.places.sum_without(taken.iter().map(|other| &other.places), seen);
-        let price = PRICE[class.labels.len().min(MOST_LABELS)];
-        (explains(inside) - stray.of_runs(inside) - price, inside)
+        (explains(inside) - stray.of_runs(inside) - price(class, others), inside)
     };
-    let (firsts, seconds) = if field.n > LARGE { (6, 100) } else { (FIRSTS, usize::MAX) };
+    let (firsts, seconds) = if seen.len() > LARGE { (6, 100) } else { (FIRSTS, usize::MAX) };
     let general = classes.iter().enumerate().filter(|(at, class)| *at >= firsts && class.labels.len() == 1);
     let firsts = classes.iter().take(firsts).chain(general.map(|(_, class)| class).take(firsts));
     let mut found: (f64, Vec<&Suspect>) = (gain(best, &[]).0 + APART, vec![best]);

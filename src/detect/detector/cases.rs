@@ -74,6 +74,10 @@ impl Detector {
     /// a further fault. The set must cover the pending runs: a stray joins nothing.
     fn one_explains(&self, case: &Case, group: &[Marker], price: f64) -> bool {
         let family = case.incident.family;
+        // A platform that is not heard and a target that is not seen are two things.
+        if family == Family::Grey && !case.incident.suspects.is_empty() && case.is_unheard() != self.is_unheard(group) {
+            return false;
+        }
         let since = self.since(group);
         let in_case = |run: &Marker| case.bad.contains_key(run);
         let in_group = |run: &Marker| group.contains(run);
@@ -112,6 +116,12 @@ impl Detector {
             old[bad.place as usize].red += 1;
         }
         explains(&both, &old, 0.0)
+    }
+
+    fn is_unheard(&self, group: &[Marker]) -> bool {
+        let of_group = self.pending.iter().filter(|bad| group.contains(&bad.spot.run));
+        let (n, unheard) = of_group.fold((0, 0), |(n, unheard), bad| (n + 1, unheard + u32::from(bad.is_unheard())));
+        unheard * 2 > n
     }
 
     fn take_pending(&mut self, group: &[Marker]) -> Vec<Bad> {
@@ -333,7 +343,7 @@ impl Detector {
                 }
             }
         }
-        let Some((one, mut faults)) = self.one_and_all(family, &seen) else {
+        let Some((one, mut faults)) = self.one_and_all(case, &seen) else {
             let case = &mut self.cases[at];
             (case.stale, case.ranked_at) = (false, now);
             return Vec::new();

@@ -7,7 +7,12 @@ use std::time::Duration;
 use super::cases::REOPEN;
 use crate::{
     canary::{Family, Marker, TargetName, Timestamp},
-    detect::{case::Case, detector::Detector, incident::IncidentId, input::Change},
+    detect::{
+        case::{Bad, Case},
+        detector::Detector,
+        incident::IncidentId,
+        input::Change,
+    },
 };
 
 /// Failing controls, over at least a minute, before somebody is told that nobody can see.
@@ -53,13 +58,17 @@ impl Detector {
                     .then(|| (target.clone(), since, eye.detail.clone()))
             })
             .collect();
+        // While anything can be seen, targets that cannot are blind each for itself.
+        let all_blind = self.eyes.values().all(|eye| eye.failing.is_some());
         for (target, since, detail) in blind {
+            let at_target = |bad: &Bad| self.trails[bad.place as usize].route.target == target;
             let is_about = |case: &Case| {
-                case.incident.family == Family::Grey
-                    && (!case.blind_to.is_empty()
-                        || case.bad.values().any(|bad| self.trails[bad.place as usize].route.target == target))
+                let own = case.bad.values().filter(|bad| at_target(bad)).count();
+                let mostly = own * 2 > case.bad.len() && case.blind_to.is_empty() && !case.is_unheard();
+                case.blind_to.contains(&target) || mostly || (all_blind && (!case.blind_to.is_empty() || own > 0))
             };
-            if let Some(at) = self.cases.iter().position(|case| case.incident.is_open() && is_about(case)) {
+            let grey = |case: &Case| case.incident.is_open() && case.incident.family == Family::Grey;
+            if let Some(at) = self.cases.iter().position(|case| grey(case) && is_about(case)) {
                 let case = &mut self.cases[at];
                 if case.blind_to.insert(target.clone()) {
                     case.stale = true;
@@ -86,6 +95,14 @@ impl Detector {
             case.incident.provisional = false;
             case.incident.detected_at = Some(now);
             case.tell(now, format!("cannot see target {target}: control fails since {since}: {detail}"));
+            // Runs that could not be seen there were of a wider case only until it was known why.
+            for other in self.cases.iter_mut().filter(|case| grey(case) && !case.is_unheard()) {
+                let own: Vec<Bad> = other.bad.values().filter(|bad| at_target(bad)).cloned().collect();
+                if !own.is_empty() {
+                    other.lose(&own, &self.trails);
+                    own.into_iter().for_each(|bad| case.take(bad, &self.trails));
+                }
+            }
             self.cases.push(case);
             let at = self.cases.len() - 1;
             self.rank(at, now, None);

@@ -5,7 +5,7 @@ use crate::{
     detect::{
         case::{Bad, Case},
         detector::Detector,
-        suspects::{self, STRAY, Seen, Suspect, best_and_all, explain},
+        suspects::{self, Places, STRAY, Seen, Suspect, best_and_all, explain},
         trail::{Spot, Trail},
     },
 };
@@ -78,9 +78,16 @@ impl Detector {
         explain(&self.field, seen, self.stray(family, seen))
     }
 
-    /// The one fault that explains a scene best, and the ones that together do.
-    pub(super) fn one_and_all(&self, family: Family, seen: &[Seen]) -> Option<(Suspect, Vec<Suspect>)> {
-        best_and_all(&self.field, seen, self.stray(family, seen))
+    /// The one fault that explains a case's scene best, and the ones that together do.
+    pub(super) fn one_and_all(&self, case: &Case, seen: &[Seen]) -> Option<(Suspect, Vec<Suspect>)> {
+        let mut others = Places::none(self.field.len());
+        for other in self.cases.iter().filter(|other| other.incident.is_open() && other.incident.id != case.incident.id)
+        {
+            let unseen = other.hit.keys().filter(|place| seen[**place as usize] == Seen::default());
+            unseen.for_each(|place| others.insert(*place as usize));
+        }
+        let family = case.incident.family;
+        best_and_all(&self.field, seen, self.stray(family, seen), Some(&others))
     }
 
     /// How likely a run of this scene is bad without any fault.
