@@ -72,7 +72,7 @@ impl Detector {
 
     /// Whether one label set explains a case and pending runs better than two do, at the price of
     /// a further fault. The set must cover the pending runs: a stray joins nothing.
-    fn one_explains(&self, case: &Case, group: &[Marker], price: f64) -> bool {
+    pub(super) fn one_explains(&self, case: &Case, group: &[Marker], price: f64) -> bool {
         let family = case.incident.family;
         // A platform that is not heard and a target that is not seen are two things.
         if family == Family::Grey && !case.incident.suspects.is_empty() && case.is_unheard() != self.is_unheard(group) {
@@ -249,8 +249,11 @@ impl Detector {
         }
         self.cases.push(case);
         let at = self.cases.len() - 1;
-        self.absorb(at);
+        // What it is about must be known before side effects are taken for its own.
         self.rank(at, now, None);
+        if self.absorb(at) {
+            self.rank(at, now, None);
+        }
         let case = &mut self.cases[at];
         case.weigh(now);
         case.incident.detected_at = Some(now);
@@ -308,8 +311,9 @@ impl Detector {
         }
     }
 
-    /// Pending side effects on the routes of a new case are its own.
-    pub(super) fn absorb(&mut self, at: usize) {
+    /// Pending side effects on the routes of a new case are its own. Answers whether there were any.
+    pub(super) fn absorb(&mut self, at: usize) -> bool {
+        let before = self.pending.len();
         let mut kept = Vec::new();
         for bad in std::mem::take(&mut self.pending) {
             if self.explaining(&bad) == Some(at) {
@@ -319,6 +323,7 @@ impl Detector {
             }
         }
         self.pending = kept;
+        self.pending.len() < before
     }
 
     /// Looks for the suspects of a case anew. Answers further faults that its runs turn out to show.

@@ -10,7 +10,7 @@ use crate::{
         end::would_have_shown,
         incident::{Incident, write_labels},
         input::Change,
-        suspects::{Seen, Suspect, rank},
+        suspects::{SECOND_FAULT, Seen, Suspect, rank},
         trail::Spot,
     },
 };
@@ -106,8 +106,11 @@ impl Detector {
         if leaving.len() < 2 || leaving.len() == case.bad.len() {
             return;
         }
+        // Side effects may be all that this case has of it.
+        let count = |family: Family| leaving.iter().filter(|bad| bad.family() == family).count();
+        let family = leaving.iter().map(Bad::family).max_by_key(|family| (count(*family), *family));
         let text = format!("{} runs on {} are another fault's", leaving.len(), write_labels(&fault.labels));
-        self.leave(at, case.incident.family, leaving, text, now, changes);
+        self.leave(at, family.unwrap_or(case.incident.family), leaving, text, now, changes);
     }
 
     /// What goes wrong in another way, on routes where the fault of a case has never shown, is no side
@@ -154,7 +157,7 @@ impl Detector {
         }
     }
 
-    /// Runs leave a case for the open one that is about them, or for one of their own.
+    /// Runs leave a case for the open one that they belong to, or for one of their own.
     fn leave(
         &mut self,
         at: usize,
@@ -168,12 +171,16 @@ impl Detector {
         case.tell(now, because);
         case.lose(&leaving, &self.trails);
         let id = case.incident.id.clone();
+        let group: Vec<Marker> = leaving.iter().map(|bad| bad.spot.run).collect();
+        self.pending.extend(leaving.iter().cloned());
         let known = self.cases.iter().position(|case| {
             case.incident.is_open()
                 && case.incident.id != id
                 && case.is_of(family)
-                && leaving.iter().all(|bad| case.covers.has(bad.place as usize))
+                && (leaving.iter().all(|bad| case.covers.has(bad.place as usize))
+                    || self.one_explains(case, &group, SECOND_FAULT))
         });
+        self.pending.retain(|bad| !group.contains(&bad.spot.run));
         if let Some(known) = known {
             for bad in leaving {
                 self.cases[known].take(bad, &self.trails);
