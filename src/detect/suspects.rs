@@ -30,8 +30,9 @@ const PRICE: [f64; MOST_LABELS + 1] = [3.0, 2.0, 5.0, 8.0];
 pub const SECOND_FAULT: f64 = 4.0;
 
 /// The price of a set that also covers routes where another incident is known to go on, and nothing is
-/// seen of this one: that two faults hit the same routes is a coincidence more. Just above a label's.
-const ELSEWHERE: f64 = 3.5;
+/// seen of this one: that two faults hit the same routes is a coincidence more. Below the price of a
+/// label, so that it decides between names of as many labels, and does not make them longer.
+const ELSEWHERE: f64 = 1.5;
 
 /// What several faults must explain better than one does, beside their prices, before they are told
 /// apart: with thousands of pairs to choose from, chance alone finds one that fits a little better.
@@ -308,6 +309,31 @@ mod tests {
     #[test]
     fn a_fault_of_one_run_in_three_is_named_all_the_same() {
         assert_eq!(named([(5, 10), (4, 11), (6, 9), (5, 10), (0, 15), (0, 15)]), "worker=v5");
+    }
+
+    #[test]
+    fn the_best_alone_is_the_first_of_all() {
+        let mut dice = fastrand::Rng::with_seed(7);
+        for _ in 0..500 {
+            let cells = [(); 6].map(|()| (dice.u32(0..3), dice.u32(0..4)));
+            let ranked = rank(&field(), &seen(cells), STRAY);
+            let best = best(&field(), &seen(cells), STRAY);
+            assert_eq!(ranked.first().map(|first| &first.labels), best.as_ref().map(|best| &best.labels), "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_leaves_out_routes_where_another_fault_is_known_if_it_need_not_be_longer() {
+        let named = |cells, others: &[usize]| {
+            let mut places = Places::none(6);
+            others.iter().for_each(|at| places.insert(*at));
+            let (best, _) = best_and_all(&field(), &seen(cells), STRAY, Some(&places)).expect("a name");
+            super::super::incident::write_labels(&best.labels)
+        };
+        let cells = [(3, 0), (3, 0), (0, 0), (0, 0), (0, 3), (0, 3)];
+        assert_eq!(named(cells, &[]), "worker=v5");
+        assert_eq!(named(cells, &[2, 3]), "cluster=presto");
+        assert_eq!(named([(3, 0), (0, 3), (3, 0), (0, 3), (0, 0), (0, 0)], &[4, 5]), "target=web");
     }
 
     fn explained(cells: [(u32, u32); 6]) -> Vec<String> {

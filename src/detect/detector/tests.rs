@@ -546,3 +546,30 @@ fn an_incident_stays_what_it_was_when_the_agent_was_away_while_its_runs_were_jud
     }
     assert_eq!((teller.opened()[0].outcome, teller.resolved()), (Outcome::Lost, 0));
 }
+
+/// What was told, by the name that it has now.
+fn named(teller: &Teller) -> Vec<String> {
+    let text = |incident: &&Incident| format!("{} on {}", incident.outcome, incident.suspects_text());
+    teller.opened().iter().map(text).collect()
+}
+
+#[test]
+fn faults_of_two_kinds_side_by_side_are_two_incidents_even_if_they_were_taken_for_one() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    // Doubled rows acquit nobody of a false error, and the first runs speak for everything.
+    teller.minutes(30..40, |route, _| if route < 4 { Outcome::Duplicated } else { Outcome::Unclaimed });
+    assert_eq!(named(&teller), ["duplicated on worker=v5", "unclaimed on cluster=hadoop2"]);
+}
+
+#[test]
+fn side_effects_on_routes_of_an_incident_stay_with_it() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..40, |route, minute| match route {
+        0..4 if minute % 3 == 2 => Outcome::Late,
+        0..4 => Outcome::Lost,
+        _ => Outcome::Landed,
+    });
+    assert_eq!(named(&teller), ["lost on worker=v5"]);
+}
