@@ -8,7 +8,8 @@
 //!
 //! Labels: `alertname="LandfallIncident"`, `incident`, `severity`, `agent`, `opening`. They tell
 //! alerts apart, so nothing stands in them that may change while an incident is open: suspects and
-//! outcome, which do, are annotations, with `summary`, `description` and `runbook_url`.
+//! outcome, which do, are annotations, with `summary`, `description` and `runbook_url`. A drill has the
+//! label `drill="true"` as well.
 //!
 //! An alert is said to end in twelve hours, and that is said again each minute: an agent that dies
 //! does not resolve its page, and Alertmanager forgets nothing by its own restart.
@@ -160,6 +161,9 @@ fn alert(message: &Message, page: &Page, ends: Timestamp) -> Json {
         "startsAt": began(page).to_string(),
         "endsAt": ends.to_string(),
     });
+    if page.drill.is_some() {
+        alert["labels"]["drill"] = "true".into();
+    }
     // Anything but an address would be refused, and the alert with it.
     if let Some(link) = page.link.as_ref().filter(|link| Url::parse(link).is_ok()) {
         alert["generatorURL"] = cut(link, 1000).into();

@@ -20,7 +20,7 @@
 //! | `drill` | the code of a drill, else `null` |
 //! | `link`, `runbook` | addresses of pages, or `null` |
 //! | `incident` | as in `/api/v1/incidents`; of a deploy `null` |
-//! | `watched` | how many routes are watched |
+//! | `hit`, `watched` | how many routes are hit, of which `incident` names 20 at most, and how many are watched; or `null` |
 //! | `proofs` | up to three runs: `run`, `route`, `due`, `job`, `claimed`, `found` |
 //! | `deploy` | `service`, `version`, `at`; only of a deploy, else `null` |
 //! | `text` | the same in words: `subject`, and `sections` of a `title` and `lines` each |
@@ -130,6 +130,7 @@ struct Body<'a> {
     link: Option<String>,
     runbook: Option<String>,
     incident: Option<IncidentShape<'a>>,
+    hit: Option<usize>,
     watched: Option<usize>,
     proofs: Vec<ProofShape>,
     deploy: Option<DeployShape>,
@@ -162,6 +163,7 @@ impl<'a> Body<'a> {
             link: page.and_then(|page| page.link.as_ref()).map(|text| cut(text, LONGEST)),
             runbook: page.and_then(|page| page.runbook.as_ref()).map(|text| cut(text, LONGEST)),
             incident: page.map(IncidentShape::of),
+            hit: page.map(|page| page.incident.routes.len()),
             watched: page.map(|page| page.watched),
             proofs: page.map(|page| page.proofs.iter().map(ProofShape::of).collect()).unwrap_or_default(),
             deploy: match &message.what {

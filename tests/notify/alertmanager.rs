@@ -133,8 +133,10 @@ async fn it_takes_whatever_came_from_outside() {
     let notifier = notifier(&[&alertmanager.url], "");
     let mut page = nasty();
     (page.opening, page.incident.onset) = (fresh().opening, fresh().incident.onset);
+    page.drill = Some("7KQ2M9".to_owned());
     notifier.tell(&say(What::Trigger, &page)).await.unwrap();
-    assert_eq!(alertmanager.alerts().await.len(), 1);
+    let alerts = alertmanager.alerts().await;
+    assert_eq!((alerts.len(), &alerts[0]["labels"]["drill"]), (1, &json!("true")));
     assert!(notifier.tell(&deploy()).await.is_err(), "it knows no deploys");
 }
 

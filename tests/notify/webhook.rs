@@ -78,6 +78,7 @@ async fn it_posts_signed_json_with_its_own_headers() {
             "unaffected"
         ]
     );
+    assert_eq!((&body["hit"], &body["watched"]), (&json!(4), &json!(6)));
     assert_eq!(body["proofs"][0]["job"], "28311277");
     assert!(body["text"]["subject"].as_str().unwrap().starts_with("CRITICAL lost: worker=v5"));
     assert_eq!(
