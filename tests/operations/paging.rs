@@ -14,7 +14,7 @@ use super::{
 use crate::fixtures::{
     daemon::{Watched, edit},
     pagerduty::PagerDuty,
-    stand_in::nobody,
+    stand_in::{Answer, StandIn, nobody},
 };
 
 /// Longest wait for an incident, and for its end, as in the tests of the daemon.
@@ -98,6 +98,7 @@ async fn an_incident_that_nobody_was_told_of_is_paged_by_prometheus_once_and_end
     assert!(mails.iter().any(|mail| mail.contains("Subject: RESOLVED Landfall incident")), "{mails:#?}");
     assert!(stack.watchdog() > 0, "the dead-man's service is called all along");
 
+    assert_eq!(stack.unhealthy_rules().await, Vec::<String>::new());
     // Prometheus has seen the agent red and green: every panel has something to show.
     dashboards::every_query_finds_something(&stack).await;
 }
@@ -169,4 +170,50 @@ async fn an_incident_that_the_agent_told_is_not_paged_by_prometheus_too() {
     let actions: Vec<&str> = events.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["trigger", "resolve"], "{events:#?}");
     assert!(events.iter().all(|event| event.key == events[0].key && event.alert != UNDELIVERED), "{events:#?}");
+}
+
+/// Alertmanager says nothing of the end of what is inhibited at that moment; so the inhibiting alert
+/// must have ended before. With a stand-in for the agent, since no real one misses a fault for so
+/// long; a scrape that it refuses is to Prometheus what an agent that is gone is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_together_with_the_alert_that_inhibits_it_is_told_as_ended() {
+    let agent = StandIn::start().await;
+    let scrape = |landed: &str| {
+        let route = r#"canary="c",platform="p",target="web",mode="append""#;
+        let route_metrics = [
+            ("route_watched_since_timestamp_seconds", "1"),
+            ("last_landed_timestamp_seconds", landed),
+            ("detection_bound_seconds", "310"),
+            ("route_interval_seconds", "60"),
+            ("route_up", "1"),
+        ];
+        let route_metrics = route_metrics.map(|(name, value)| format!("landfall_{name}{{{route}}} {value}\n")).concat();
+        // Its scheduler goes round at all times.
+        let rest = "landfall_build_info 1\nlandfall_scheduler_last_round_timestamp_seconds 4e9\n";
+        let text = Answer::raw(200, format!("{route_metrics}{rest}"));
+        [text.with("content-type", "text/plain; version=0.0.4")]
+    };
+    agent.says("GET /metrics", scrape("2"));
+    let stack = Stack::start(&agent.url, PagerDuty::start().await, Pace::Short).await;
+    const MISSED: &str = "LandfallNoLanding";
+    stack.event("it is paged", TOLD_WITHIN, |e| e.alert == MISSED && e.severity == "critical").await;
+    agent.says("GET /metrics", [Answer::raw(500, "gone")]);
+    stack.event("the agent's death is paged", TOLD_WITHIN, |e| e.alert == DOWN).await;
+    sleep(Duration::from_secs(5)).await;
+    agent.says("GET /metrics", scrape("4e9"));
+    for alert in [DOWN, MISSED] {
+        let ended = |e: &Event| e.alert == alert && e.action == "resolve" && e.severity == "critical";
+        stack.event(&format!("{alert} ends"), TOLD_WITHIN, ended).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    let events = stack.events();
+    let open: Vec<&Event> = events
+        .iter()
+        .filter(|e| e.action == "trigger" && !events.iter().any(|end| end.action == "resolve" && end.key == e.key))
+        .collect();
+    assert!(open.is_empty(), "these are open for ever: {open:#?}");
+    for alert in [DOWN, MISSED] {
+        let triggers = about(&events, alert, "trigger").into_iter().filter(|e| e.severity == "critical").count();
+        assert_eq!(triggers, 1, "{alert}: {events:#?}");
+    }
 }

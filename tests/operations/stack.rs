@@ -268,6 +268,15 @@ impl Stack {
         Ok(data["result"].as_array().cloned().unwrap_or_default())
     }
 
+    /// Rules that could not be evaluated, with the reason.
+    pub(super) async fn unhealthy_rules(&self) -> Vec<String> {
+        let rules = self.get("/api/v1/rules").await.expect("Prometheus answers");
+        let groups = rules["data"]["groups"].as_array().expect("groups").iter();
+        let rules: Vec<&Json> = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten()).collect();
+        assert!(rules.len() > 20, "the rules are not loaded");
+        rules.into_iter().filter(|rule| rule["health"] != "ok").map(Json::to_string).collect()
+    }
+
     /// Whether it finds any.
     pub(super) async fn has(&self, query: &str) -> bool {
         self.query(query).await.is_ok_and(|found| !found.is_empty())
