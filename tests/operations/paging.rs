@@ -172,8 +172,7 @@ async fn an_incident_that_the_agent_told_is_not_paged_by_prometheus_too() {
     assert!(events.iter().all(|event| event.key == events[0].key && event.alert != UNDELIVERED), "{events:#?}");
 }
 
-/// Alertmanager says nothing of the end of what is inhibited at that moment; so the inhibiting alert
-/// must have ended before. With a stand-in for the agent, since no real one misses a fault for so
+/// Alertmanager says nothing of the end of what is inhibited. With a stand-in for the agent, since no real one misses a fault for so
 /// long; a scrape that it refuses is to Prometheus what an agent that is gone is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_together_with_the_alert_that_inhibits_it_is_told_as_ended() {
