@@ -80,26 +80,31 @@ impl Systemd {
         }
     }
 
-    /// Reports for as long as it is not dropped: the watchdog whenever the scheduler has gone round
-    /// since, never because time has passed; and how everything stands, when that changes.
+    /// Reports on an agent for as long as it is not dropped.
     pub async fn report(&self, agent: &Agent) {
+        let (board, maintenance) = (agent.board(), agent.maintenance());
+        let status = |now: Timestamp| line(&Arc::clone(&board.borrow()), &Arc::clone(&maintenance.borrow()), now);
+        self.watch(|| agent.round(), status).await;
+    }
+
+    /// The watchdog is told whenever the scheduler has gone round since, never because time has
+    /// passed; and how everything stands, when that changes.
+    async fn watch(&self, round: impl Fn() -> Option<Timestamp>, status: impl Fn(Timestamp) -> String) {
         if self.socket.is_none() {
             return std::future::pending().await;
         }
         let looks_every = self.watchdog.map_or(LOOKS_EVERY, |watchdog| (watchdog / 4).clamp(SHORTEST, LOOKS_EVERY));
-        let (board, maintenance) = (agent.board(), agent.maintenance());
-        let (mut round, mut status) = (None, String::new());
+        let (mut last, mut said) = (None, String::new());
         loop {
-            let newest = agent.round();
-            if self.watchdog.is_some() && newest != round {
+            let newest = round();
+            if self.watchdog.is_some() && newest != last {
                 self.say("WATCHDOG=1");
             }
-            round = newest;
-            let now = newest.unwrap_or(Timestamp::EPOCH);
-            let line = line(&Arc::clone(&board.borrow()), &Arc::clone(&maintenance.borrow()), now);
-            if line != status {
+            last = newest;
+            let line = status(newest.unwrap_or(Timestamp::EPOCH));
+            if line != said {
                 self.say(&format!("STATUS={line}"));
-                status = line;
+                said = line;
             }
             tokio::time::sleep(looks_every).await;
         }
@@ -134,4 +139,44 @@ fn line(board: &Board, maintenance: &Maintenance, now: Timestamp) -> String {
         parts.push("the ledger is down".to_owned());
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_hears_of_rounds_of_the_scheduler_and_of_nothing_else() {
+        let ours =
+            UnixDatagram::bind_addr(&address(std::path::Path::new("@landfall-unit-test-watchdog")).expect("a name"));
+        let ours = ours.expect("a socket");
+        ours.set_nonblocking(true).expect("a socket");
+        let to = ours.local_addr().expect("bound");
+        let socket = UnixDatagram::unbound().expect("a socket");
+        let systemd = Systemd { socket: Some((socket, to)), watchdog: Some(Duration::from_secs(2)) };
+        let rounds = AtomicI64::new(0);
+        let round = || Some(Timestamp::from_secs(rounds.load(Ordering::Relaxed))).filter(|at| *at > Timestamp::EPOCH);
+        let watched = systemd.watch(round, |_| "as ever".to_owned());
+        let played = async {
+            let mut heard = Vec::new();
+            for goes_round in [false, true, true, false, false, false, true] {
+                rounds.fetch_add(goes_round.into(), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                let mut buffer = [0; 100];
+                let mut n = 0;
+                while let Ok(length) = ours.recv(&mut buffer) {
+                    n += usize::from(&buffer[..length] == b"WATCHDOG=1");
+                }
+                heard.push(n);
+            }
+            heard
+        };
+        let heard = tokio::select! {
+            heard = played => heard,
+            () = watched => unreachable!("it reports for ever"),
+        };
+        assert_eq!(heard, [0, 1, 1, 0, 0, 0, 1]);
+    }
 }

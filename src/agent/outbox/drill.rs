@@ -2,10 +2,7 @@
 //! That a receiver accepts it proves little; whoever gets the page says its code, and that proves it.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -50,7 +47,8 @@ pub(in crate::agent) struct Drills {
     metrics: Option<Arc<Metrics>>,
     audience: RwLock<Audience>,
     newest: Mutex<Option<Drill>>,
-    is_under_way: AtomicBool,
+    /// Held by the one that is under way.
+    air: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Drills {
@@ -72,7 +70,7 @@ impl Drills {
             metrics,
             audience: RwLock::new(audience),
             newest: Mutex::new(newest.clone()),
-            is_under_way: AtomicBool::new(false),
+            air: Arc::default(),
         };
         if let (Some(metrics), Some(at)) = (&drills.metrics, confirmed) {
             metrics.drill_confirmed(at);
@@ -105,12 +103,12 @@ impl Drills {
             }
             _ => {}
         }
-        if self.is_under_way.swap(true, Ordering::AcqRel) {
+        let Ok(free) = Arc::clone(&self.air).try_lock_owned() else {
             return Err(Denied::Invalid("a drill is under way".to_owned()));
-        }
+        };
         tokio::spawn(async move {
             let drill = self.fly(chosen, audience.letterhead).await;
-            self.is_under_way.store(false, Ordering::Release);
+            drop(free);
             drill
         })
         .await
