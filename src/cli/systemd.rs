@@ -155,6 +155,7 @@ mod tests {
         ours.set_nonblocking(true).expect("a socket");
         let to = ours.local_addr().expect("bound");
         let socket = UnixDatagram::unbound().expect("a socket");
+        socket.set_nonblocking(true).expect("a socket");
         let systemd = Systemd { socket: Some((socket, to)), watchdog: Some(Duration::from_secs(2)) };
         let rounds = AtomicI64::new(0);
         let round = || Some(Timestamp::from_secs(rounds.load(Ordering::Relaxed))).filter(|at| *at > Timestamp::EPOCH);
