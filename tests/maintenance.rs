@@ -3,5 +3,6 @@
 
 mod drills;
 mod life;
+mod paging;
 mod pauses;
 mod silences;
