@@ -25,13 +25,14 @@ const TOLD_WITHIN: Duration = Duration::from_secs(120);
 const UNDELIVERED: &str = "LandfallIncidentUndelivered";
 const DOWN: &str = "LandfallAgentDown";
 
-/// An agent that pages at this address, directly.
-async fn paging_at(url: &str) -> Watched {
+/// An agent that pages at this address, directly. `more` of its config.
+async fn paging_at(url: &str, more: &str) -> Watched {
     let mut watched = Watched::start(|probes| probes).await;
     watched.kill();
     let key: &Path = &watched.file("pagerduty.key");
     std::fs::write(key, "0123456789abcdef0123456789abcdef").expect("written");
-    let table = format!("\n[notify.oncall.pagerduty]\nrouting_key = {{ file = \"pagerduty.key\" }}\nurl = \"{url}\"\n");
+    let table =
+        format!("\n[notify.oncall.pagerduty]\nrouting_key = {{ file = \"pagerduty.key\" }}\nurl = \"{url}\"\n{more}");
     edit(&watched.file("landfall.toml"), |config| config + &table);
     watched.launch();
     watched.ready().await;
@@ -39,8 +40,8 @@ async fn paging_at(url: &str) -> Watched {
 }
 
 /// An agent whose direct path is cut.
-async fn cut() -> Watched {
-    paging_at(&format!("{}/v2/enqueue", nobody().await)).await
+async fn cut(more: &str) -> Watched {
+    paging_at(&format!("{}/v2/enqueue", nobody().await), more).await
 }
 
 /// Breaks Result Output of worker v5, and waits for the incident.
@@ -68,7 +69,9 @@ fn about<'e>(events: &'e [Event], alert: &str, action: &str) -> Vec<&'e Event> {
 /// With the shipped settings; `benches/paging` measures how long that takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incident_that_nobody_was_told_of_is_paged_by_prometheus_once_and_ends_once() {
-    let watched = cut().await;
+    let hearts = StandIn::start().await;
+    hearts.says("POST /heart", [Answer::raw(200, "")]).says("GET /heart", [Answer::raw(200, "")]);
+    let watched = cut(&format!("\n[agent.heartbeat]\nurl = \"{}/heart\"\n", hearts.url)).await;
     let stack = Stack::start(&watched.agent, PagerDuty::start().await, Pace::Shipped).await;
     watched.landed(2).await;
     let deploy = json!({ "service": "worker", "version": "v6" });
@@ -76,6 +79,10 @@ async fn an_incident_that_nobody_was_told_of_is_paged_by_prometheus_once_and_end
         .ask(Method::POST, &format!("{}/api/v1/deploys", watched.agent), Some(&watched.token()), Some(deploy))
         .await;
     assert!(posted.0.is_success(), "{posted:?}");
+    // Its only notifier cannot be reached, and the drill says so.
+    let url = format!("{}/api/v1/drill", watched.agent);
+    let drilled = watched.ask(Method::POST, &url, Some(&watched.token()), Some(json!({}))).await;
+    assert!(drilled.1.contains("unreachable"), "{drilled:?}");
     let (fault, incident) = broken(&watched).await;
     let id = incident["id"].as_str().expect("an id").to_owned();
     let is = |event: &Event| event.alert == UNDELIVERED && event.action == "trigger" && event.group == id;
@@ -106,7 +113,7 @@ async fn an_incident_that_nobody_was_told_of_is_paged_by_prometheus_once_and_end
 /// Durations are shortened, in the same proportions: what is shown is an order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_does_not_end_because_the_agent_died_and_ends_once_when_it_is_back_and_well() {
-    let mut watched = cut().await;
+    let mut watched = cut("").await;
     let mut stack = Stack::start(&watched.agent, PagerDuty::start().await, Pace::Short).await;
     watched.landed(2).await;
     let (fault, incident) = broken(&watched).await;
@@ -153,7 +160,7 @@ async fn a_page_does_not_end_because_the_agent_died_and_ends_once_when_it_is_bac
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incident_that_the_agent_told_is_not_paged_by_prometheus_too() {
     let pager = PagerDuty::start().await;
-    let watched = paging_at(&pager.url).await;
+    let watched = paging_at(&pager.url, "").await;
     let stack = Stack::start(&watched.agent, pager, Pace::Short).await;
     watched.landed(2).await;
     let (fault, incident) = broken(&watched).await;
