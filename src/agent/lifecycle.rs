@@ -432,7 +432,7 @@ impl Agent {
     fn show_life(&self, plan: &OpenPlan) {
         let (Some(drills), upkeep) = (&self.drills, &plan.agent.upkeep) else { return };
         if let Some(metrics) = &self.base.metrics {
-            metrics.set_heartbeat(upkeep.heartbeat.is_some());
+            metrics.set_heartbeat(upkeep.heartbeat.as_ref().map(|heartbeat| heartbeat.every));
         }
         if let Some(beat) = upkeep.heartbeat.clone() {
             let heartbeat = Heartbeat {

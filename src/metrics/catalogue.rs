@@ -98,6 +98,8 @@ families! {
     LAST_ROUND gauge "scheduler_last_round_timestamp_seconds";
     /// When the heartbeat was last taken, in seconds since the epoch; 0 if it never was, absent without a heartbeat.
     HEARTBEAT gauge "heartbeat_last_success_timestamp_seconds";
+    /// How often the heartbeat is sent, in seconds; absent without one.
+    HEARTBEAT_INTERVAL gauge "heartbeat_interval_seconds";
     /// Final verdicts that a later look changed.
     CORRECTIONS counter "corrections_total";
     /// When this service was last deployed, in seconds since the epoch.

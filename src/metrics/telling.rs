@@ -1,10 +1,10 @@
 //! What is told to people, and whether it reaches them: notifiers, drills, silences, the heartbeat.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    DRILL_ACCEPTED, DRILL_CONFIRMED, DRILL_SENT, Family, HEARTBEAT, LAST_ACCEPTED, Metrics, NOTIFICATIONS,
-    NOTIFICATIONS_PENDING, OLDEST_NOTIFICATION, SILENCES_ACTIVE,
+    DRILL_ACCEPTED, DRILL_CONFIRMED, DRILL_SENT, Family, HEARTBEAT, HEARTBEAT_INTERVAL, LAST_ACCEPTED, Metrics,
+    NOTIFICATIONS, NOTIFICATIONS_PENDING, OLDEST_NOTIFICATION, SILENCES_ACTIVE,
     text::{Page, label},
 };
 use crate::canary::Timestamp;
@@ -41,8 +41,8 @@ pub(super) struct Telling {
     drill_sent: Option<Timestamp>,
     drill_confirmed: Option<Timestamp>,
     silences: usize,
-    /// None: there is no heartbeat.
-    heartbeat: Option<Timestamp>,
+    /// How often it is sent, and when it was last taken. None: there is none.
+    heartbeat: Option<(Duration, Timestamp)>,
 }
 
 #[derive(Clone, Default)]
@@ -110,15 +110,16 @@ impl Metrics {
         self.packed().telling.silences = active;
     }
 
-    /// Whether there is a heartbeat to send.
-    pub fn set_heartbeat(&self, exists: bool) {
+    /// How often a heartbeat is to be sent, if there is one.
+    pub fn set_heartbeat(&self, every: Option<Duration>) {
         let telling = &mut self.packed().telling;
-        telling.heartbeat = exists.then(|| telling.heartbeat.unwrap_or(Timestamp::EPOCH));
+        let last = telling.heartbeat.map_or(Timestamp::EPOCH, |(_, last)| last);
+        telling.heartbeat = every.map(|every| (every, last));
     }
 
     /// The heartbeat was taken at this time.
     pub fn heartbeat(&self, at: Timestamp) {
-        if let Some(last) = &mut self.packed().telling.heartbeat {
+        if let Some((_, last)) = &mut self.packed().telling.heartbeat {
             *last = at;
         }
     }
@@ -145,8 +146,9 @@ impl Telling {
             page.single(DRILL_CONFIRMED, self.drill_confirmed.unwrap_or(Timestamp::EPOCH).as_secs_f64());
         }
         page.single(SILENCES_ACTIVE, self.silences);
-        if let Some(at) = self.heartbeat {
+        if let Some((every, at)) = self.heartbeat {
             page.single(HEARTBEAT, at.as_secs_f64());
+            page.single(HEARTBEAT_INTERVAL, every.as_secs_f64());
         }
     }
 

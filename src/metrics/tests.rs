@@ -82,7 +82,7 @@ fn busy() -> Metrics {
     metrics.notifications_wait_since(Some(Timestamp::from_secs(70)));
     metrics.drilled(Timestamp::from_secs(20), [("oncall", true)]);
     metrics.silences(1);
-    metrics.set_heartbeat(true);
+    metrics.set_heartbeat(Some(S(60)));
     metrics.scraped(Timestamp::from_secs(100), Some(Timestamp::from_secs(99)));
     metrics.verdict(&landed(&web, 60), None);
     metrics.undelivered(&[(IncidentId::typed("inc-1"), Severity::Critical)]);
@@ -287,12 +287,12 @@ fn a_heartbeat_is_exported_only_where_there_is_one() {
     let metrics = metrics();
     let at = || value(&metrics.render(), "landfall_heartbeat_last_success_timestamp_seconds");
     assert_eq!(at(), None);
-    metrics.set_heartbeat(true);
+    metrics.set_heartbeat(Some(S(60)));
     assert_eq!(at(), Some(0.0));
     metrics.heartbeat(Timestamp::from_secs(9));
-    metrics.set_heartbeat(true);
+    metrics.set_heartbeat(Some(S(60)));
     assert_eq!(at(), Some(9.0));
-    metrics.set_heartbeat(false);
+    metrics.set_heartbeat(None);
     assert_eq!(at(), None);
 }
 
