@@ -109,7 +109,10 @@ fn one(seed: u64, cuts: u64) -> Result {
     };
     let as_lived = lived.iter().zip(&stands).all(remembered);
     if !as_lived {
-        wrong.push(format!("seed {seed}: the ledger gives other incidents than were lived through"));
+        let other = lived.iter().zip(&stands).find(|pair| !remembered(*pair));
+        let brief = |incident: &Option<Incident>| incident.as_ref().map(told);
+        let how = other.map(|(was, is)| format!(": {:?}, lived {:?}", brief(is), brief(was))).unwrap_or_default();
+        wrong.push(format!("seed {seed}: the ledger gives other incidents than were lived through{how}"));
     }
     Result { cuts: cuts as usize, same_state, same_incidents, as_lived, inputs: inputs.len(), wrong }
 }

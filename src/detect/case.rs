@@ -112,9 +112,20 @@ pub struct Case {
     pub stale: bool,
     /// When suspects were last looked for.
     pub ranked_at: Timestamp,
+    /// Since when, where and after what, as it was said last.
+    #[serde(default)]
+    pub said: Option<Said>,
     /// What its runs came to, counted; none where they must be counted anew.
     #[serde(skip)]
     votes: Option<Votes>,
+}
+
+/// What is said of a case beside its outcome and its suspects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    routes: usize,
+    onset: Onset,
+    deploy: Option<Deploy>,
 }
 
 /// What the runs that a case keeps came to.
@@ -242,8 +253,22 @@ impl Case {
             turns_after: Duration::ZERO,
             stale: true,
             ranked_at: Timestamp::EPOCH,
+            said: None,
             votes: None,
         }
+    }
+
+    /// Whether since when, where or after what is other than it was said last; from now on it is said.
+    pub fn says_more(&mut self) -> bool {
+        let incident = &self.incident;
+        let is_said = self.said.as_ref().is_some_and(|said| {
+            (said.routes, said.onset) == (incident.routes.len(), incident.onset) && said.deploy == incident.deploy
+        });
+        if !is_said {
+            let (onset, deploy) = (incident.onset, incident.deploy.clone());
+            self.said = Some(Said { routes: incident.routes.len(), onset, deploy });
+        }
+        !is_said
     }
 
     /// Takes a bad run in, or what has become of one it has.

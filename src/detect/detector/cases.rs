@@ -269,6 +269,7 @@ impl Detector {
         );
         case.tell(now, text);
         case.told = Some(case.incident.severity);
+        case.says_more();
         changes.push(Change::Opened(case.incident.id.clone()));
     }
 
@@ -432,13 +433,11 @@ impl Detector {
 struct Was {
     outcome: Outcome,
     suspects: LabelSet,
-    routes: usize,
 }
 
 impl Was {
     fn of(case: &Case) -> Self {
-        let incident = &case.incident;
-        Self { outcome: incident.outcome, suspects: incident.suspects.clone(), routes: incident.routes.len() }
+        Self { outcome: case.incident.outcome, suspects: case.incident.suspects.clone() }
     }
 }
 
@@ -450,9 +449,11 @@ fn tell_change(case: &mut Case, was: Option<&Was>, now: Timestamp, changes: &mut
         changes.push(Change::Raised(case.incident.id.clone()));
     } else if case.told.is_none() && case.told_again_at.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
         tell_again(case, now, changes);
-    } else if let Some(was) = was {
-        let is_other = (case.incident.outcome, &case.incident.suspects) != (was.outcome, &was.suspects);
-        if is_other {
+    } else {
+        let is = (case.incident.outcome, &case.incident.suspects);
+        let was = was.filter(|was| is != (was.outcome, &was.suspects));
+        let more = case.says_more();
+        if let Some(was) = was {
             let last = case.bad.values().next_back().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
             let text = format!(
                 "now {} on {} (was {} on {}), because of {} runs up to {last}",
@@ -464,7 +465,7 @@ fn tell_change(case: &mut Case, was: Option<&Was>, now: Timestamp, changes: &mut
             );
             case.tell(now, text);
         }
-        if is_other || case.incident.routes.len() != was.routes {
+        if was.is_some() || more {
             changes.push(Change::Moved(case.incident.id.clone()));
         }
     }
