@@ -24,7 +24,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`canary`] | the words: routes, samples, evidence, outcomes, the judge, when waiting ends |
-//! | 1 | [`detect`] | pure thought: suspects, cases, incidents, the fold over verdicts; causes in a table; the board |
+//! | 1 | [`detect`] | pure thought: scopes, suspects, cases, incidents, the fold over verdicts; causes in a table; the board |
 //! | 1 | [`http`] | how every HTTP client is built; below the seams, since drivers of all kinds need it |
 //! | 2 | [`config`] | files → [`config::Plan`], every problem with its place |
 //! | 3 | [`platform`] | trait `Platform` and a file a kind |
@@ -65,6 +65,14 @@
 //! * A red that a case holds only because it is not final leaves it if it turns out to be another
 //!   family's. Faults of one family that two sets explain far better are told apart later too, a case
 //!   narrows when part of what it hit has landed again, and what was told apart never becomes one again.
+//! * Amber and grey runs that an incident took for side effects leave it when they stand, final and again
+//!   and again, on routes where its own fault has never shown. Of names as long, the one is chosen that
+//!   leaves out routes where another incident goes on and nothing is seen of this one.
+//! * Targets that cannot be seen are an incident each while another can. Runs that no platform answered
+//!   for do not open or widen the incident of a target that cannot be seen, nor the other way round, once
+//!   it has a name.
+//! * In fields of more than 500 routes suspects are looked for anew every five seconds at most, and what
+//!   waits is considered every second when there is news of it, every five seconds when there is none.
 //! * Provisional silent reds have a base rate, learned: how often a run of the route that was called
 //!   overdue has landed after all. Final silent ones have none.
 //! * One lost run alone stays open for ten minutes. A pause of up to ten minutes that was taken for the
