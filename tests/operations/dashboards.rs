@@ -174,7 +174,7 @@ pub(super) async fn every_query_finds_something(stack: &Stack) {
                 let series = series.unwrap_or_else(|error| panic!("{name}, {title}: {error}"));
                 for label in legend(text(target, "legendFormat")) {
                     if let Some(series) = series.iter().find(|series| series["metric"][&label].is_null()) {
-                        wrong.push(format!("{name}, {title}: {series} has no label {label}"));
+                        wrong.push(format!("{name}, {title}: {} has no label {label}", series["metric"]));
                     }
                 }
                 found.push(!series.is_empty());
