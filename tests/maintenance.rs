@@ -2,6 +2,7 @@
 //! sandbox and a stand-in for whoever is told.
 
 mod drills;
+#[cfg(target_os = "linux")]
 mod life;
 mod paging;
 mod pauses;

@@ -142,7 +142,11 @@ mod tests {
     use axum::{Router, http::StatusCode, routing::any};
 
     use super::*;
-    use crate::{canary::Secret, store::memory::Memory};
+    use crate::{
+        agent::tests::ledger::{Trouble, Troubled},
+        canary::Secret,
+        store::memory::Memory,
+    };
 
     /// A dead-man's service that counts, and answers with a status.
     async fn service(status: StatusCode) -> (String, Arc<AtomicUsize>) {
@@ -200,6 +204,20 @@ mod tests {
             let blind = heartbeat.send(&client, &mut last).await;
             assert!(matches!(blind, Err(Unwell::Blind)), "{blind:?}");
         }
+        assert_eq!(heard.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn none_is_sent_while_the_ledger_takes_no_writes() {
+        let (url, heard) = service(StatusCode::OK).await;
+        let ledger = Arc::new(Troubled::new());
+        ledger.trouble("keep_setting", Trouble::Fails);
+        let heartbeat = Heartbeat { store: Arc::clone(&ledger) as _, ..heartbeat(&url) };
+        let client = Wire::default().client().expect("a client");
+        let down = heartbeat.send(&client, &mut 0).await;
+        assert!(matches!(down, Err(Unwell::Ledger(_))), "{down:?}");
+        ledger.heal();
+        heartbeat.send(&client, &mut 0).await.expect("taken");
         assert_eq!(heard.load(Ordering::Relaxed), 1);
     }
 

@@ -146,7 +146,9 @@ impl Keeper {
                 self.expand(now);
             }
             let stands = self.stands();
-            let now_paused = self.paused(&stands);
+            // Many routes need not be looked at for the same pauses every second.
+            let is_same = !is_first && show.borrow().pauses == stands.pauses;
+            let now_paused = if is_same { paused.clone() } else { self.paused(&stands) };
             if is_first || now_paused != paused {
                 // Whoever resumes or pauses wants to find it in the log.
                 if !is_first {

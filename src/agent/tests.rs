@@ -1,7 +1,7 @@
 //! The agent in trouble of its own, on virtual time: what no scenario can play.
 
 mod drills;
-mod ledger;
+pub(in crate::agent) mod ledger;
 mod maintenance;
 mod scene;
 mod telling;

@@ -3,10 +3,7 @@
 
 use std::{
     io,
-    os::{
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixDatagram},
-    },
+    os::unix::net::{SocketAddr, UnixDatagram},
     sync::Arc,
     time::Duration,
 };
@@ -115,7 +112,8 @@ impl Systemd {
 fn address(named: &std::path::Path) -> io::Result<SocketAddr> {
     use std::os::unix::ffi::OsStrExt;
     match named.as_os_str().as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(named),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a path nor a name that begins with @")),
     }
@@ -141,7 +139,7 @@ fn line(board: &Board, maintenance: &Maintenance, now: Timestamp) -> String {
     parts.join(", ")
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -2,6 +2,7 @@
 
 use super::{
     S,
+    ledger::Trouble,
     scene::Scene,
     telling::{Answers, Ear, scene},
 };
@@ -107,4 +108,16 @@ async fn on_its_days_a_drill_goes_out_by_itself() {
     assert_eq!(ear.words(), ["trigger", "resolve"]);
     tokio::time::sleep(S(24 * 3600)).await;
     assert_eq!(ear.words().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_is_down_keeps_nobody_from_trying_whether_people_can_be_reached() {
+    for trouble in [Trouble::Fails, Trouble::Hangs] {
+        let ear = Ear::new();
+        let scene = scene(&[&ear]).start().await;
+        scene.store.trouble("keep_setting", trouble);
+        let drill = scene.agent.drill(None).await.expect("sent");
+        assert_eq!(answers(&drill), [Took::Accepted]);
+        scene.agent.confirm_drill(&ear.code().expect("the page says it")).await.expect("right");
+    }
 }

@@ -16,28 +16,28 @@ use crate::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(in crate::agent) enum Trouble {
     Fails,
     Hangs,
 }
 
-pub(super) struct Troubled {
+pub(in crate::agent) struct Troubled {
     pub(super) memory: Memory,
     troubles: Mutex<HashMap<&'static str, Trouble>>,
     healed: tokio::sync::Notify,
 }
 
 impl Troubled {
-    pub(super) fn new() -> Self {
+    pub(in crate::agent) fn new() -> Self {
         Self { memory: Memory::new(), troubles: Mutex::default(), healed: tokio::sync::Notify::new() }
     }
 
-    pub(super) fn trouble(&self, call: &'static str, trouble: Trouble) {
+    pub(in crate::agent) fn trouble(&self, call: &'static str, trouble: Trouble) {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).insert(call, trouble);
     }
 
     /// What hung goes on.
-    pub(super) fn heal(&self) {
+    pub(in crate::agent) fn heal(&self) {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.healed.notify_waiters();
     }

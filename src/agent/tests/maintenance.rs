@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     S,
+    ledger::Trouble,
     scene::{DEADLINE, EVERY, Scene, Shows},
     telling::{Ear, listens, scene, until},
 };
@@ -155,4 +156,33 @@ async fn an_incident_on_paused_routes_stays_open_until_they_are_resumed_and_land
     assert_eq!(ear.words(), ["trigger"]);
     scene.agent.resume_sending(only("t0")).await.expect("was paused");
     assert!(until(|| ear.words() == ["trigger", "resolve"]).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_kept_is_not_done_and_said_so() {
+    for trouble in [Trouble::Fails, Trouble::Hangs] {
+        let scene = Scene::new(&["t0"], |_| {}).start().await;
+        tokio::time::sleep(S(70)).await;
+        scene.store.trouble("keep_setting", trouble);
+        let now = scene.clock.now();
+        let kept = scene.agent.silence(silence(only("t0"), now, S(60))).await;
+        assert!(matches!(kept, Err(Denied::Ledger(_))), "{kept:?}");
+        let paused = scene.agent.pause(pause(only("t0"), now, None)).await;
+        assert!(matches!(paused, Err(Denied::Ledger(_))), "{paused:?}");
+        assert_eq!(*scene.agent.maintenance().borrow().as_ref(), Default::default());
+        scene.until_submitted(1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_only_so_many_silences() {
+    let scene = Scene::new(&["t0"], |_| {}).start().await;
+    let now = scene.clock.now();
+    for _ in 0..200 {
+        scene.agent.silence(silence(only("t0"), now, S(60))).await.expect("kept");
+    }
+    assert!(matches!(scene.agent.silence(silence(only("t0"), now, S(60))).await, Err(Denied::Invalid(_))));
+    tokio::time::sleep(S(61)).await;
+    let now = scene.clock.now();
+    scene.agent.silence(silence(only("t0"), now, S(60))).await.expect("those that are over count no more");
 }
