@@ -74,7 +74,7 @@ pub enum What {
     Trigger(Arc<Page>),
     /// It still goes on; said again for receivers that forget, or as a reminder.
     Again(Arc<Page>),
-    /// It began and ended while nobody could be told: said once, as over.
+    /// It began and ended while this receiver could not be told: said once, as over.
     Over(Arc<Page>),
     /// It is over, or goes on under another key.
     Resolve(Arc<Page>),

@@ -53,7 +53,7 @@ fn of_page(message: &Message, page: &Page) -> String {
     parts.push(when::bracket(incident, message));
     match &message.what {
         What::Again(_) => parts.push(format!("for {}", Brief(when::so_far(incident, message)))),
-        What::Over(_) => parts.push("nobody could be told".to_owned()),
+        What::Over(_) => parts.push("could not be told here before".to_owned()),
         What::Resolve(_) if when::goes_on(page) => parts.push("goes on under another key".to_owned()),
         _ => {}
     }

@@ -5,7 +5,7 @@
 //! between, it says the same word again under the same key, and never opens a key that was closed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -88,9 +88,14 @@ struct Flight {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     receivers: Vec<Receiver>,
+    /// Those that are watched, and those that were when something hit them that is still to be told.
     routes: HashMap<RouteId, Arc<Route>>,
+    watched: usize,
     silences: Vec<Silence>,
     threads: BTreeMap<OpeningKey, Thread>,
+    /// Incidents whose newest opening began and ended in a silence: should they open again, nobody was
+    /// told lately, whatever detection believes.
+    unheard: HashSet<IncidentId>,
     /// Notices that were taken in, not yet noted as such: with the openings that they changed.
     taken: Vec<String>,
 }
@@ -121,7 +126,11 @@ impl Book {
                 None => receiver,
             })
             .collect();
-        self.routes = routes.iter().map(|route| (route.id, Arc::clone(route))).collect();
+        self.watched = routes.len();
+        // A route that is gone is still covered by the silence that covered it.
+        let hit: HashSet<RouteId> = self.threads.values().flat_map(|thread| &thread.incident.routes).copied().collect();
+        self.routes.retain(|id, _| hit.contains(id));
+        self.routes.extend(routes.iter().map(|route| (route.id, Arc::clone(route))));
         for thread in self.threads.values_mut() {
             thread.flights.values_mut().for_each(|flight| flight.next_try = now.steady);
             thread.address(&self.receivers, &self.routes);
@@ -131,6 +140,11 @@ impl Book {
     /// Other silences from now on.
     pub(super) fn silence(&mut self, silences: Vec<Silence>) {
         self.silences = silences;
+    }
+
+    /// Notes that the newest opening of an incident began and ended in a silence.
+    pub(super) fn was_unheard(&mut self, incident: IncidentId) {
+        self.unheard.insert(incident);
     }
 
     /// Notes that a notice was taken care of.
@@ -151,9 +165,11 @@ impl Book {
         let opening = Opening { doubt: true, ..opening };
         let mut thread = Thread { opening, incident, version: 1, written: 1, flights };
         thread.address(&self.receivers, &self.routes);
-        if over != thread.opening.over {
-            thread.opening.over = over;
-            thread.version += 1;
+        if over && !thread.opening.over {
+            let silenced = is_silenced(&thread.incident, &self.routes, &self.silences, now.wall);
+            if thread.end(silenced) {
+                self.unheard.insert(key.1.clone());
+            }
         }
         self.threads.insert(key, thread);
     }
@@ -173,7 +189,10 @@ impl Book {
         let News { change, incident, notice } = news;
         let key = (incident.opening(), incident.id.clone());
         self.taken.extend(notice);
-        if matches!(change, Change::Opened(_) | Change::Raised(_)) {
+        let is_over = matches!(change, Change::Resolved(_)) || !incident.is_open();
+        let is_unheard = !is_over && self.unheard.contains(&incident.id);
+        if matches!(change, Change::Opened(_) | Change::Raised(_)) || is_unheard {
+            self.unheard.remove(&incident.id);
             let fresh = || Thread {
                 opening: Opening::new(incident.id.clone(), key.0, incident.severity),
                 incident: Arc::clone(&incident),
@@ -183,7 +202,6 @@ impl Book {
             };
             self.threads.entry(key.clone()).or_insert_with(fresh);
         }
-        let is_over = matches!(change, Change::Resolved(_)) || !incident.is_open();
         for (at, thread) in self.threads.iter_mut().filter(|(at, _)| at.1 == incident.id && at.0 <= key.0) {
             if *at == key {
                 thread.hear(&incident);
@@ -191,7 +209,9 @@ impl Book {
             }
             if !thread.opening.over && (is_over || at.0 < key.0) {
                 let silenced = is_silenced(&thread.incident, &self.routes, &self.silences, now.wall);
-                thread.end(silenced);
+                if thread.end(silenced) {
+                    self.unheard.insert(incident.id.clone());
+                }
             }
         }
     }
@@ -231,7 +251,7 @@ impl Book {
         due.sort_by_key(|sending| urgency(sending.step));
         due.retain(|sending| {
             let receiver = self.receivers.iter_mut().find(|receiver| receiver.name == sending.notifier);
-            receiver.is_some_and(|receiver| receiver.sends(now.steady))
+            receiver.is_some_and(|receiver| receiver.sends(now.steady, sending.step))
         });
         for sending in &due {
             let Some(thread) = self.threads.get_mut(&sending.opening) else { continue };
@@ -380,7 +400,7 @@ impl Book {
 
     /// How many routes are watched.
     pub(super) fn watched(&self) -> usize {
-        self.routes.len()
+        self.watched
     }
 
     /// Somebody waits for something.
@@ -399,8 +419,8 @@ impl Thread {
         }
     }
 
-    /// It is over.
-    fn end(&mut self, silenced: bool) {
+    /// It is over. Answers whether it began and ended in a silence.
+    fn end(&mut self, silenced: bool) -> bool {
         self.opening.over = true;
         self.version += 1;
         for letter in &mut self.opening.letters {
@@ -410,6 +430,7 @@ impl Thread {
         for flight in self.flights.values_mut() {
             flight.next_try = Duration::ZERO;
         }
+        silenced && !self.opening.letters.iter().any(Letter::was_told)
     }
 
     fn change(&mut self, notifier: &NotifierName, change: impl FnOnce(&mut Letter)) {

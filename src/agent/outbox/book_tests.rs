@@ -212,6 +212,109 @@ fn a_silence_keeps_the_pager_quiet_and_what_is_still_broken_at_its_end_is_paged(
 }
 
 #[test]
+fn what_opens_again_after_a_silence_is_paged_whatever_was_told_before_it() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let everything = |until: u64| Silence {
+        id: "s".into(),
+        only: Selector::default(),
+        from: START.plus(Duration::from_secs(100)),
+        until: START.plus(Duration::from_secs(until)),
+        because: String::new(),
+    };
+    book.silence(vec![everything(200)]);
+    let first = incident(1, Critical);
+    book.learn(news(Change::Opened, &first), now(1.0));
+    taken(&mut book, now(1.0));
+    book.learn(news(Change::Resolved, &over(&first, now(50.0).wall)), now(50.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(50.0)), [("pager".into(), Step::Resolve(Critical))]);
+    // Detection tells it again, in a silence.
+    let second = Incident { reopened_at: Some(now(110.0).wall), ..first.clone() };
+    book.learn(news(Change::Opened, &second), now(110.0));
+    book.learn(news(Change::Resolved, &over(&second, now(150.0).wall)), now(150.0));
+    assert_eq!(taken(&mut book, now(150.0)), []);
+    assert!(book.is_idle());
+    // And then not a third time in six hours, since it believes that somebody knows.
+    let third = Incident { reopened_at: Some(now(300.0).wall), ..first.clone() };
+    book.learn(news(Change::Moved, &third), now(300.0));
+    assert_eq!(taken(&mut book, now(300.0)), [("pager".into(), Step::Trigger(Critical))]);
+    book.learn(news(Change::Moved, &over(&third, now(400.0).wall)), now(400.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(400.0)), [("pager".into(), Step::Resolve(Critical))]);
+    let fourth = Incident { reopened_at: Some(now(500.0).wall), ..first };
+    book.learn(news(Change::Moved, &fourth), now(500.0));
+    assert_eq!(taken(&mut book, now(500.0)), [], "that one was told lately");
+}
+
+#[test]
+fn a_route_that_is_taken_out_is_still_covered_by_its_silence() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let platform = Selector::new([("platform".to_owned(), "v5".to_owned())]);
+    let until = START.plus(Duration::from_secs(900));
+    book.silence(vec![Silence { id: "s".into(), only: platform, from: START, until, because: String::new() }]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(1.0));
+    book.configure(vec![receiver("pager", Keeps::Alerts)], &[route("v6")], now(2.0));
+    assert_eq!((taken(&mut book, now(2.0)), book.watched()), (vec![], 1));
+    book.learn(news(Change::Resolved, &over(&lost, now(3.0).wall)), now(3.0));
+    assert_eq!(taken(&mut book, now(3.0)), []);
+    assert_eq!(taken(&mut book, now(1_000.0)), [], "what began and ended in a silence is told to nobody");
+}
+
+#[test]
+fn what_ended_in_a_silence_while_the_agent_was_down_is_told_to_nobody() {
+    let lost = incident(1, Critical);
+    let mut opening = Opening::new(lost.id.clone(), lost.opening(), Critical);
+    opening.letters.push(crate::store::Letter::new(name("pager"), None));
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    let until = START.plus(Duration::from_secs(900));
+    book.silence(vec![Silence {
+        id: "s".into(),
+        only: Selector::default(),
+        from: START,
+        until,
+        because: String::new(),
+    }]);
+    book.take_up(opening, Arc::new(over(&lost, now(3.0).wall)), now(10.0));
+    assert_eq!(taken(&mut book, now(10.0)), []);
+    assert_eq!(taken(&mut book, now(1_000.0)), []);
+    assert!(book.is_idle());
+}
+
+#[test]
+fn what_one_refuses_and_another_took_is_done_with_when_it_is_over() {
+    let mut book = book(vec![receiver("pager", Keeps::Alerts), receiver("mail", Keeps::Messages)]);
+    let lost = incident(1, Critical);
+    book.learn(news(Change::Opened, &lost), now(0.0));
+    for sending in book.due(now(0.0)) {
+        let answer = if sending.notifier == name("pager") { refusal() } else { Ok(()) };
+        book.answered(&sending, answer, now(0.0), 0.5);
+    }
+    write(&mut book);
+    book.learn(news(Change::Resolved, &over(&lost, now(5.0).wall)), now(5.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(5.0)), [("mail".into(), Step::Resolve(Critical))]);
+    assert!(book.is_idle(), "nobody is rung up about the past when the key is mended");
+}
+
+#[test]
+fn a_backlog_of_what_is_over_leaves_room_for_a_page() {
+    let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 60 };
+    let mut book = book(vec![Receiver::new(name("pager"), Rules::default(), manner)]);
+    for n in 1..=200 {
+        let lost = incident(n, Critical);
+        book.learn(news(Change::Opened, &lost), now(0.0));
+        book.learn(news(Change::Resolved, &over(&lost, now(0.0).wall)), now(0.0));
+    }
+    for tenth in 0..200 {
+        taken(&mut book, now(f64::from(tenth) / 10.0));
+    }
+    let page = incident(999, Critical);
+    book.learn(news(Change::Opened, &page), now(20.0));
+    assert_eq!(taken(&mut book, now(20.0)), [("pager".into(), Step::Trigger(Critical))]);
+}
+
+#[test]
 fn what_is_over_is_told_in_a_silence_too_if_its_beginning_was() {
     let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
     let lost = incident(1, Critical);

@@ -34,7 +34,7 @@ use crate::{
     detect::{Change, Deploy},
     metrics::{Metrics, Told},
     notify::{Message, Notifier, NotifyError, What},
-    store::{Opening, Store, StoreError},
+    store::{Letter, Opening, Store, StoreError},
 };
 
 /// A receiver that does not answer within this is asked again.
@@ -170,6 +170,14 @@ impl Outbox {
         let now = self.now();
         let recent = self.store.openings(RECENT).await?;
         let known: HashSet<_> = recent.iter().map(|opening| opening.incident.clone()).collect();
+        let mut newest = HashSet::new();
+        for opening in &recent {
+            let is_unheard = opening.done && opening.letters.iter().any(|letter| letter.silenced);
+            let was_told = opening.letters.iter().any(Letter::was_told);
+            if newest.insert(opening.incident.clone()) && is_unheard && !was_told {
+                self.book.was_unheard(opening.incident.clone());
+            }
+        }
         let done = recent.into_iter().filter(|opening| opening.done);
         let done: HashSet<_> = done.map(|opening| (opening.at, opening.incident)).collect();
         for opening in self.store.open_letters().await? {

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use super::steps::Step;
 use crate::{canary::NotifierName, config::Rules, notify::Manner};
 
 /// First pause after a failure; it doubles with each.
@@ -41,12 +42,17 @@ impl Receiver {
         Self { name, rules, manner, quiet_until: Duration::ZERO, in_flight: 0, sent: VecDeque::new() }
     }
 
-    /// Counts one more message as sent, if one may be sent now.
-    pub(super) fn sends(&mut self, now: Duration) -> bool {
+    /// Counts one more message as sent, if one may be sent now. Of what may be sent a sixth is kept for
+    /// calls: no backlog of what is over makes a new page wait.
+    pub(super) fn sends(&mut self, now: Duration, step: Step) -> bool {
         while self.sent.front().is_some_and(|sent| *sent + MINUTE <= now) {
             self.sent.pop_front();
         }
-        let may = self.in_flight < AT_ONCE && self.quiet_until <= now && self.sent.len() < self.manner.per_minute;
+        let (at_once, a_minute) = match step {
+            Step::Trigger(_) => (AT_ONCE, self.manner.per_minute),
+            _ => (AT_ONCE - 1, self.manner.per_minute - self.manner.per_minute / 6),
+        };
+        let may = self.in_flight < at_once && self.quiet_until <= now && self.sent.len() < a_minute;
         if may {
             self.in_flight += 1;
             self.sent.push_back(now);

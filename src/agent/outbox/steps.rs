@@ -99,7 +99,10 @@ fn once_over(letter: &Letter, around: Around<'_>) -> Option<Step> {
     if letter.silenced && letter.held.is_empty() {
         return None;
     }
-    if letter.was_told() || letter.silenced {
+    // What this one refuses somebody else was told: there is no news in it any more.
+    let is_told_elsewhere = || around.opening.letters.iter().any(Letter::was_told);
+    let is_refused = letter.loudest(&[Holding::Refused]).is_some();
+    if letter.was_told() || letter.silenced || (is_refused && is_told_elsewhere()) {
         return doubtful(letter, around).next().map(Step::Resolve);
     }
     (!around.silenced).then_some(Step::Over(around.opening.severity))

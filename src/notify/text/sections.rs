@@ -79,7 +79,7 @@ fn meaning(message: &Message, page: &Page) -> Vec<String> {
         lines.push("No run of it has its final verdict yet: rows may still arrive.".to_owned());
     }
     match &message.what {
-        What::Over(_) => lines.push("It began and ended while nobody could be told. It is over.".to_owned()),
+        What::Over(_) => lines.push("It began and ended while it could not be told here. It is over.".to_owned()),
         What::Resolve(_) if when::goes_on(page) => {
             lines.push("This notification is over; the incident goes on under another.".to_owned());
         }
