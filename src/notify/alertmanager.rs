@@ -26,8 +26,8 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 
 use super::{
-    Keeps, Manner, Message, Notifier, NotifyError, Page, What,
-    post::{Door, any_success, hidden},
+    Keeps, Manner, Message, Notifier, NotifyError, Page, What, digest,
+    post::{Door, any_success, hidden, told_apart},
     reading::{Reading, Text},
     text::{self, cut},
 };
@@ -217,6 +217,13 @@ impl Notifier for Alertmanager {
 
     fn manner(&self) -> Manner {
         Manner { keeps: Keeps::ExpiringAlerts, again: Some(AGAIN), takes_deploys: false, per_minute: PER_MINUTE }
+    }
+
+    fn identity(&self) -> String {
+        let login = told_apart(&self.headers);
+        let mut addresses: Vec<&str> = self.doors.iter().map(Door::address).collect();
+        addresses.sort_unstable();
+        digest(&[&["alertmanager", &login], addresses.as_slice()].concat())
     }
 }
 

@@ -36,7 +36,7 @@ use self::{
     bounded::Bounded,
     settings::{Settings, Tls},
 };
-use super::{Keeps, Manner, Message, Notifier, NotifyError, reading::Reading, text::cut};
+use super::{Keeps, Manner, Message, Notifier, NotifyError, digest, reading::Reading, text::cut};
 use crate::config::{Opening, Problems};
 
 /// A host that takes longer to answer is not there.
@@ -153,5 +153,15 @@ impl Notifier for Email {
     fn manner(&self) -> Manner {
         let again = self.settings.remind;
         Manner { keeps: Keeps::Messages, again, takes_deploys: false, per_minute: PER_MINUTE }
+    }
+
+    fn identity(&self) -> String {
+        let Settings { server, port, tls, login, from, to, remind: _ } = &self.settings;
+        let (port, tls) = (port.to_string(), format!("{tls:?}"));
+        let (user, password) = login.as_ref().map_or(("", ""), |(user, password)| (user, password.reveal()));
+        let mut addresses: Vec<&str> = to.iter().map(|one| one.email.as_ref()).collect();
+        addresses.sort_unstable();
+        let way = ["email", server, &port, &tls, user, password, from.email.as_ref()];
+        digest(&[way.as_slice(), &addresses].concat())
     }
 }

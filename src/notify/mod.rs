@@ -28,6 +28,10 @@ pub trait Notifier: Send + Sync + fmt::Debug {
 
     /// What its receiver makes of messages.
     fn manner(&self) -> Manner;
+
+    /// Where messages go and with which key, as a digest that no secret can be read from: the same
+    /// over restarts, another one once anything of that is changed.
+    fn identity(&self) -> String;
 }
 
 /// What a receiver makes of messages, so that none is lost on it or doubled.
@@ -164,7 +168,7 @@ pub enum NotifyError {
     },
 }
 
-/// A digest of texts, in hex: for names that must stay the same and may be too long.
+/// A digest of texts, in hex: for names and identities that must stay the same and may be too long.
 fn digest(texts: &[&str]) -> String {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     for text in texts {

@@ -191,6 +191,10 @@ impl Notifier for PagerDuty {
         let takes_deploys = !self.routing_key.reveal().starts_with('R');
         Manner { keeps: Keeps::Alerts, again: None, takes_deploys, per_minute: PER_MINUTE }
     }
+
+    fn identity(&self) -> String {
+        digest(&["pagerduty", self.events.address(), self.routing_key.reveal()])
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use reqwest::{
     Client, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::Value as Json;
 
@@ -50,6 +50,11 @@ impl Door {
         // Longest first: a secret that contains another must not be left in halves.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         Self { client, url, secrets }
+    }
+
+    /// The whole address, for digests alone: it may be a password.
+    pub(super) fn address(&self) -> &str {
+        self.url.as_str()
     }
 
     /// Posts once. `takes`: statuses by which this receiver says that it took it.
@@ -106,6 +111,14 @@ pub(super) fn hidden(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// Headers as one text, whatever order they came in, for digests alone.
+pub(super) fn told_apart(headers: &HeaderMap) -> String {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}\n", value.as_bytes().escape_ascii());
+    let mut lines: Vec<String> = headers.iter().map(line).collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 /// Status and the server's own words for it.

@@ -37,8 +37,8 @@ use serde::Serialize;
 use toml::Spanned;
 
 use super::{
-    Keeps, Manner, Message, Notifier, NotifyError, Page, What, hex,
-    post::{Door, any_success, hidden},
+    Keeps, Manner, Message, Notifier, NotifyError, Page, What, digest, hex,
+    post::{Door, any_success, hidden, told_apart},
     reading::{Reading, Text},
     shape::{DeployShape, IncidentShape, ProofShape},
     text::{self, Section, cut},
@@ -201,6 +201,12 @@ impl Notifier for Webhook {
 
     fn manner(&self) -> Manner {
         Manner { keeps: Keeps::Messages, again: self.remind, takes_deploys: true, per_minute: PER_MINUTE }
+    }
+
+    fn identity(&self) -> String {
+        let secret = self.secret.as_ref().map_or("", Secret::reveal);
+        let headers = told_apart(&self.headers);
+        digest(&["webhook", self.door.address(), secret, &headers])
     }
 }
 

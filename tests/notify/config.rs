@@ -95,3 +95,48 @@ fn a_notifier_that_is_printed_shows_where_it_is_and_nothing_secret() {
     let printed = format!("{:?}", opened(folder.path(), table));
     assert!(printed.contains("https://hooks.example.com:8443") && !printed.contains("hunter2"), "{printed}");
 }
+
+#[test]
+fn who_is_told_is_another_once_address_or_key_is_changed_and_the_same_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, secret) in [("one", "0123456789abcdef0123456789abcdef"), ("two", "3210456789abcdef0123456789abcdef")] {
+        std::fs::write(folder.path().join(name), secret).unwrap();
+    }
+    let said = |table: &str| {
+        let identity = opened(folder.path(), table).identity();
+        assert!(identity.len() == 64 && identity.bytes().all(|byte| byte.is_ascii_hexdigit()), "{identity}");
+        identity
+    };
+    let pagerduty = "[notify.a.pagerduty]\nrouting_key = { file = \"one\" }\nurl = \"http://127.0.0.1:9/v2/enqueue\"\n";
+    let email = "[notify.a.email]\nserver = \"mx.example.com\"\nfrom = \"l@example.com\"\nremind = \"4h\"\n\
+                 to = [\"a@example.com\", \"b@example.com\"]\nuser = \"u1\"\npassword = { file = \"one\" }\n";
+    let am = "[notify.a.alertmanager]\nurls = [\"http://127.0.0.1:9\", \"http://127.0.0.2:9\"]\n\
+              bearer = { file = \"one\" }\n";
+    let webhook = "[notify.a.webhook]\nurl = \"http://127.0.0.1:9/x\"\nsecret = { file = \"one\" }\n\
+                   remind = \"4h\"\nheaders = { X-One = \"uno\", X-Two = \"due\" }\n";
+    let changes: [(&str, &[(&str, &str)]); 4] = [
+        (pagerduty, &[("\"one\"", "\"two\""), (":9/", ":10/")]),
+        (email, &[("mx.", "mx2."), ("b@", "c@"), (", \"b@example.com\"", ""), ("u1", "u2"), ("\"one\"", "\"two\"")]),
+        (am, &[("0.2:9", "0.3:9"), (", \"http://127.0.0.2:9\"", ""), ("\"one\"", "\"two\"")]),
+        (webhook, &[("/x", "/y"), ("\"one\"", "\"two\""), ("uno", "tre"), ("X-One", "X-Other")]),
+    ];
+    let mut seen = Vec::new();
+    for (table, changed) in changes {
+        let identity = said(table);
+        assert_eq!(said(table), identity, "{table}");
+        for (from, to) in changed {
+            assert!(table.contains(from), "{from} in {table}");
+            seen.push(said(&table.replace(from, to)));
+        }
+        seen.push(identity);
+    }
+    let all = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "each change makes another");
+    // Who is told stays the same if only the order or the manner is another.
+    assert_eq!(said(&email.replace("4h", "5h")), said(email));
+    assert_eq!(said(&webhook.replace("4h", "5h")), said(webhook));
+    let swapped = email.replace("[\"a@example.com\", \"b@example.com\"]", "[\"b@example.com\", \"A <a@example.com>\"]");
+    assert_eq!(said(&swapped), said(email));
+}

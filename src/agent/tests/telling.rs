@@ -101,6 +101,10 @@ impl Notifier for Ear {
     fn manner(&self) -> Manner {
         Manner { keeps: Keeps::Alerts, again: None, takes_deploys: true, per_minute: 60 }
     }
+
+    fn identity(&self) -> String {
+        "ear".to_owned()
+    }
 }
 
 pub(super) fn listens(ear: &Arc<Ear>, name: &str) -> NotifierPlan<Arc<dyn Notifier>> {
