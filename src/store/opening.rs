@@ -34,6 +34,10 @@ pub struct Opening {
 pub struct Letter {
     /// Who.
     pub notifier: NotifierName,
+    /// Where that led when it began: a notifier may be told another address, and what the old one
+    /// holds must still be ended there. Empty: not known.
+    #[serde(default)]
+    pub identity: String,
     /// What its receiver holds.
     pub held: Vec<Held>,
     /// When it last took something.
@@ -96,8 +100,9 @@ impl Opening {
 
 impl Letter {
     /// Nothing was given yet.
-    pub fn new(notifier: NotifierName, stands_in_for: Option<NotifierName>) -> Self {
-        Self { notifier, held: Vec::new(), told_at: None, failure: None, stands_in_for, silenced: false }
+    pub fn new(notifier: NotifierName, identity: &str, stands_in_for: Option<NotifierName>) -> Self {
+        let identity = identity.to_owned();
+        Self { notifier, identity, held: Vec::new(), told_at: None, failure: None, stands_in_for, silenced: false }
     }
 
     /// What became of one key.

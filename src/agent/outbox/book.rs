@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    receiver::{REFUSED_PAUSE, Receiver, pause},
+    receiver::{REFUSED_PAUSE, Receiver, former, pause},
     steps::{self, Around, Step},
 };
 use crate::{
@@ -44,6 +44,8 @@ pub struct News {
 pub(super) struct Sending {
     pub(super) opening: OpeningKey,
     pub(super) notifier: NotifierName,
+    /// Where that leads.
+    pub(super) identity: String,
     pub(super) step: Step,
 }
 
@@ -117,15 +119,27 @@ impl Unwritten {
 impl Book {
     /// Other notifiers and routes from now on. What was refused is tried again: that may be why.
     pub(super) fn configure(&mut self, receivers: Vec<Receiver>, routes: &[Arc<Route>], now: Now) {
-        let known: HashMap<NotifierName, Receiver> =
+        let mut known: HashMap<NotifierName, Receiver> =
             self.receivers.drain(..).map(|receiver| (receiver.name.clone(), receiver)).collect();
-        self.receivers = receivers
-            .into_iter()
-            .map(|receiver| match known.get(&receiver.name) {
-                Some(known) => known.under(receiver),
+        let mut leaving = Vec::new();
+        for receiver in receivers {
+            self.receivers.push(match known.remove(&receiver.name) {
+                Some(known) if known.identity == receiver.identity => known.under(receiver),
+                Some(known) => {
+                    let name = former(&known.name, &known.identity);
+                    leaving.push(Receiver { name, ..known.leaving() });
+                    receiver
+                }
                 None => receiver,
-            })
-            .collect();
+            });
+        }
+        leaving.extend(known.into_values().map(Receiver::leaving));
+        for thread in self.threads.values_mut() {
+            thread.part(&self.receivers);
+        }
+        // Who was taken out, or leads elsewhere now, is still told that what it knows is over.
+        leaving.retain(|gone| self.threads.values().any(|thread| thread.opening.letter(&gone.name).is_some()));
+        self.receivers.extend(leaving);
         self.watched = routes.len();
         // A route that is gone is still covered by the silence that covered it.
         let hit: HashSet<RouteId> = self.threads.values().flat_map(|thread| &thread.incident.routes).copied().collect();
@@ -164,6 +178,7 @@ impl Book {
         let over = opening.over || !incident.is_open() || incident.opening() > opening.at;
         let opening = Opening { doubt: true, ..opening };
         let mut thread = Thread { opening, incident, version: 1, written: 1, flights };
+        thread.part(&self.receivers);
         thread.address(&self.receivers, &self.routes);
         if over && !thread.opening.over {
             let silenced = is_silenced(&thread.incident, &self.routes, &self.silences, now.wall);
@@ -244,7 +259,8 @@ impl Book {
                     _ => false,
                 };
                 if !waits {
-                    due.push(Sending { opening: key.clone(), notifier: letter.notifier.clone(), step });
+                    let (notifier, identity) = (letter.notifier.clone(), receiver.identity.clone());
+                    due.push(Sending { opening: key.clone(), notifier, identity, step });
                 }
             }
         }
@@ -263,11 +279,13 @@ impl Book {
 
     /// Takes in how a message fared. `chance` in 0..1.
     pub(super) fn answered(&mut self, sending: &Sending, answer: Result<(), NotifyError>, now: Now, chance: f64) {
-        let Some(receiver) = self.receivers.iter_mut().find(|receiver| receiver.name == sending.notifier) else {
-            // It was taken out of the config while it was asked; what it took, it holds.
-            self.taken_by_nobody(sending, &answer);
-            return;
+        // It may lead elsewhere by now; what it took, it holds.
+        let is_same = |receiver: &&mut Receiver| {
+            receiver.identity == sending.identity
+                && (receiver.name == sending.notifier || receiver.name == former(&sending.notifier, &sending.identity))
         };
+        let Some(receiver) = self.receivers.iter_mut().find(is_same) else { return };
+        let sending = &Sending { notifier: receiver.name.clone(), ..sending.clone() };
         receiver.in_flight = receiver.in_flight.saturating_sub(1);
         let keeps = receiver.manner.keeps;
         if let Err(NotifyError::Busy { retry_after: Some(wish), .. }) = &answer {
@@ -316,7 +334,9 @@ impl Book {
                         || now.steady.saturating_sub(since) >= receiver.rules.second_after
                 });
                 if failing && steps::next(letter, around).is_some_and(Step::is_a_call) {
-                    called.push(Letter::new(second.clone(), Some(letter.notifier.clone())));
+                    let identity = self.receivers.iter().find(|receiver| receiver.name == *second);
+                    let identity = identity.map_or("", |receiver| &receiver.identity);
+                    called.push(Letter::new(second.clone(), identity, Some(letter.notifier.clone())));
                 }
             }
             for letter in called {
@@ -325,14 +345,6 @@ impl Book {
                     thread.version += 1;
                 }
             }
-        }
-    }
-
-    fn taken_by_nobody(&mut self, sending: &Sending, answer: &Result<(), NotifyError>) {
-        let Some(thread) = self.threads.get_mut(&sending.opening) else { return };
-        thread.flights.remove(&sending.notifier);
-        if answer.is_ok() && sending.step.is_a_call() {
-            thread.change(&sending.notifier, |letter| letter.set(sending.step.severity(), Holding::Open));
         }
     }
 
@@ -398,6 +410,23 @@ impl Book {
         self.routes.get(&id)
     }
 
+    /// Where all receivers lead, those that are leaving too.
+    pub(super) fn identities(&self) -> HashSet<&str> {
+        self.receivers.iter().map(|receiver| receiver.identity.as_str()).collect()
+    }
+
+    /// Notifiers that are in no config any more and hold an alert that nobody can end.
+    pub(super) fn abandoned(&self) -> Vec<(&NotifierName, &IncidentId)> {
+        let letters = self.threads.values().flat_map(|thread| {
+            thread.opening.letters.iter().map(|letter| (letter, &thread.opening.incident))
+        });
+        letters
+            .filter(|(letter, _)| letter.loudest(&[Holding::Open, Holding::Unsure]).is_some())
+            .filter(|(letter, _)| !self.receivers.iter().any(|receiver| receiver.name == letter.notifier))
+            .map(|(letter, incident)| (&letter.notifier, incident))
+            .collect()
+    }
+
     /// How many routes are watched.
     pub(super) fn watched(&self) -> usize {
         self.watched
@@ -443,6 +472,22 @@ impl Thread {
         }
     }
 
+    /// Parts with receivers whose name leads elsewhere now: what was said stays theirs.
+    fn part(&mut self, receivers: &[Receiver]) {
+        for letter in &mut self.opening.letters {
+            let receiver = receivers.iter().find(|receiver| receiver.name == letter.notifier);
+            let leads_elsewhere = |receiver: &Receiver| receiver.identity != letter.identity;
+            if !letter.identity.is_empty() && receiver.is_some_and(leads_elsewhere) {
+                let name = former(&letter.notifier, &letter.identity);
+                if let Some(flight) = self.flights.remove(&letter.notifier) {
+                    self.flights.insert(name.clone(), flight);
+                }
+                (letter.notifier, letter.stands_in_for) = (name, None);
+                self.version += 1;
+            }
+        }
+    }
+
     /// Who is to be told of it. Nobody new is, once it is over.
     fn address(&mut self, receivers: &[Receiver], routes: &HashMap<RouteId, Arc<Route>>) {
         if self.opening.over {
@@ -453,7 +498,7 @@ impl Thread {
             let wants =
                 rules.severities.contains(&self.opening.severity) && is_about(&self.incident, &rules.only, routes);
             if wants && self.opening.letter(&receiver.name).is_none() {
-                self.opening.letters.push(Letter::new(receiver.name.clone(), None));
+                self.opening.letters.push(Letter::new(receiver.name.clone(), &receiver.identity, None));
                 self.version += 1;
             }
         }

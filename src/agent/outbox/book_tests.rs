@@ -45,7 +45,7 @@ fn route(worker: &str) -> Arc<Route> {
 
 fn receiver(text: &str, keeps: Keeps) -> Receiver {
     let manner = Manner { keeps, again: None, takes_deploys: false, per_minute: 1_000 };
-    Receiver::new(name(text), Rules::default(), manner)
+    Receiver::new(name(text), "here".into(), Rules::default(), manner)
 }
 
 fn incident(n: i64, severity: Severity) -> Incident {
@@ -265,7 +265,7 @@ fn a_route_that_is_taken_out_is_still_covered_by_its_silence() {
 fn what_ended_in_a_silence_while_the_agent_was_down_is_told_to_nobody() {
     let lost = incident(1, Critical);
     let mut opening = Opening::new(lost.id.clone(), lost.opening(), Critical);
-    opening.letters.push(crate::store::Letter::new(name("pager"), None));
+    opening.letters.push(crate::store::Letter::new(name("pager"), "here", None));
     let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
     let until = START.plus(Duration::from_secs(900));
     book.silence(vec![Silence {
@@ -298,9 +298,62 @@ fn what_one_refuses_and_another_took_is_done_with_when_it_is_over() {
 }
 
 #[test]
+fn a_notifier_that_leads_elsewhere_pages_there_and_ends_what_it_left() {
+    let at = |identity: &str| {
+        let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 1_000 };
+        Receiver::new(name("pager"), identity.into(), Rules::default(), manner)
+    };
+    let sent = |sent: &[Sending]| -> Vec<(String, Step)> { sent.iter().map(|s| (s.identity.clone(), s.step)).collect() };
+    for is_removed in [false, true] {
+        let mut book = book(vec![at("old")]);
+        let routes = [route("v5"), route("v6")];
+        let (told, asked) = (incident(1, Critical), incident(2, Critical));
+        book.learn(news(Change::Opened, &told), now(0.0));
+        taken(&mut book, now(0.0));
+        // This one is being asked of while the config is read again.
+        book.learn(news(Change::Opened, &asked), now(1.0));
+        let in_the_air = book.due(now(1.0));
+        book.configure(if is_removed { vec![] } else { vec![at("new")] }, &routes, now(2.0));
+        book.answered(&in_the_air[0], Ok(()), now(2.0), 0.5);
+        write(&mut book);
+        let due = book.due(now(2.0));
+        let anew = [("new".to_owned(), Step::Trigger(Critical)), ("new".to_owned(), Step::Trigger(Critical))];
+        assert_eq!(sent(&due), if is_removed { &[][..] } else { &anew[..] });
+        due.iter().for_each(|sending| book.answered(sending, Ok(()), now(2.0), 0.5));
+        for incident in [&told, &asked] {
+            book.learn(news(Change::Resolved, &over(incident, now(3.0).wall)), now(3.0));
+        }
+        write(&mut book);
+        let due = book.due(now(3.0));
+        let ended = |identity: &str| due.iter().filter(|s| s.identity == identity && s.step == Step::Resolve(Critical)).count();
+        assert_eq!((ended("old"), ended("new")), (2, if is_removed { 0 } else { 2 }));
+        due.iter().for_each(|sending| book.answered(sending, Ok(()), now(3.0), 0.5));
+        write(&mut book);
+        assert!(book.is_idle());
+    }
+}
+
+#[test]
+fn a_notifier_that_leads_elsewhere_after_a_restart_pages_there_too() {
+    let lost = incident(1, Critical);
+    let mut opening = Opening::new(lost.id.clone(), lost.opening(), Critical);
+    let mut letter = crate::store::Letter::new(name("pager"), "old", None);
+    letter.set(Critical, Holding::Open);
+    opening.letters.push(letter);
+    let mut book = book(vec![receiver("pager", Keeps::Alerts)]);
+    book.take_up(opening, Arc::new(lost.clone()), now(10.0));
+    assert_eq!(book.abandoned().len(), 1, "nobody knows the old address any more, and that is said");
+    assert_eq!(taken(&mut book, now(10.0)), [("pager".into(), Step::Trigger(Critical))]);
+    book.learn(news(Change::Resolved, &over(&lost, now(20.0).wall)), now(20.0));
+    write(&mut book);
+    assert_eq!(taken(&mut book, now(20.0)), [("pager".into(), Step::Resolve(Critical))]);
+    assert!(book.is_idle());
+}
+
+#[test]
 fn a_backlog_of_what_is_over_leaves_room_for_a_page() {
     let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 60 };
-    let mut book = book(vec![Receiver::new(name("pager"), Rules::default(), manner)]);
+    let mut book = book(vec![Receiver::new(name("pager"), "here".into(), Rules::default(), manner)]);
     for n in 1..=200 {
         let lost = incident(n, Critical);
         book.learn(news(Change::Opened, &lost), now(0.0));
@@ -338,10 +391,10 @@ fn who_refuses_or_fails_for_too_long_is_stood_in_for() {
     for (answer, secs) in [(refusal as fn() -> _, 0.0), (busy as fn() -> _, 31.0)] {
         let second = Rules { second: Some(name("mail")), ..Rules::default() };
         let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 1_000 };
-        let pager = Receiver::new(name("pager"), second, manner);
+        let pager = Receiver::new(name("pager"), "here".into(), second, manner);
         let spare = Rules { severities: Vec::new(), ..Rules::default() };
         let manner = Manner { keeps: Keeps::Messages, ..manner };
-        let mut book = book(vec![pager, Receiver::new(name("mail"), spare, manner)]);
+        let mut book = book(vec![pager, Receiver::new(name("mail"), "here".into(), spare, manner)]);
         let lost = incident(1, Critical);
         book.learn(news(Change::Opened, &lost), now(0.0));
         for sending in book.due(now(0.0)) {
@@ -357,7 +410,7 @@ fn who_refuses_or_fails_for_too_long_is_stood_in_for() {
 fn rules_say_who_is_told_of_what() {
     let only = |rules: Rules| {
         let manner = Manner { keeps: Keeps::Messages, again: None, takes_deploys: false, per_minute: 1_000 };
-        let mut book = book(vec![Receiver::new(name("chat"), rules, manner)]);
+        let mut book = book(vec![Receiver::new(name("chat"), "here".into(), rules, manner)]);
         book.learn(news(Change::Opened, &incident(1, Warning)), now(0.0));
         assert_eq!(book.tally(now(0.0)).undelivered.is_empty(), book.openings().all(|o| o.letters.is_empty()));
         taken(&mut book, now(0.0)).len()
@@ -372,7 +425,7 @@ fn rules_say_who_is_told_of_what() {
 #[test]
 fn a_receiver_that_asks_for_time_is_left_alone_and_its_rate_is_kept() {
     let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 3 };
-    let mut book = book(vec![Receiver::new(name("pager"), Rules::default(), manner)]);
+    let mut book = book(vec![Receiver::new(name("pager"), "here".into(), Rules::default(), manner)]);
     for n in 1..=5 {
         book.learn(news(Change::Opened, &incident(n, Critical)), now(0.0));
     }
@@ -392,7 +445,7 @@ fn reminders_go_to_people_and_refreshments_to_what_forgets() {
     let manner =
         |keeps| Manner { keeps, again: Some(Duration::from_secs(60)), takes_deploys: false, per_minute: 1_000 };
     for keeps in [Keeps::Messages, Keeps::ExpiringAlerts] {
-        let mut book = book(vec![Receiver::new(name("r"), Rules::default(), manner(keeps))]);
+        let mut book = book(vec![Receiver::new(name("r"), "here".into(), Rules::default(), manner(keeps))]);
         let lost = incident(1, Critical);
         book.learn(news(Change::Opened, &lost), now(0.0));
         taken(&mut book, now(0.0));

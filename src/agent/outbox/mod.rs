@@ -13,7 +13,11 @@ mod message;
 mod receiver;
 mod steps;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -78,7 +82,8 @@ pub(super) struct Audience {
 impl Audience {
     pub(super) fn of(plan: &OpenPlan) -> Self {
         let notifiers = plan.notifiers.iter().map(|notifier| {
-            let receiver = Receiver::new(notifier.name.clone(), notifier.rules.clone(), notifier.driver.manner());
+            let (identity, manner) = (notifier.driver.identity(), notifier.driver.manner());
+            let receiver = Receiver::new(notifier.name.clone(), identity, notifier.rules.clone(), manner);
             (Arc::clone(&notifier.driver), receiver)
         });
         Self { notifiers: notifiers.collect(), routes: plan.routes.clone(), letterhead: Letterhead::of(&plan.agent) }
@@ -113,6 +118,8 @@ pub(super) struct Outbox {
     began: Instant,
     book: Book,
     audience: Audience,
+    /// By where they lead; those that left the config and have something to end as well.
+    drivers: HashMap<String, Arc<dyn Notifier>>,
     show: watch::Sender<Arc<Vec<Opening>>>,
     sending: JoinSet<(Sending, Result<(), NotifyError>)>,
     deploys: JoinSet<()>,
@@ -140,6 +147,7 @@ impl Outbox {
             began: Instant::now(),
             book: Book::default(),
             audience: audience.clone(),
+            drivers: HashMap::new(),
             show,
             sending: JoinSet::new(),
             deploys: JoinSet::new(),
@@ -162,6 +170,11 @@ impl Outbox {
         if let Some(metrics) = &self.metrics {
             metrics.set_notifiers(audience.notifiers.iter().map(|(_, receiver)| receiver.name.as_str()));
         }
+        for (notifier, receiver) in &audience.notifiers {
+            self.drivers.insert(receiver.identity.clone(), Arc::clone(notifier));
+        }
+        let needed = self.book.identities();
+        self.drivers.retain(|identity, _| needed.contains(identity.as_str()));
         self.audience = audience;
     }
 
@@ -203,6 +216,9 @@ impl Outbox {
                 let change = Change::Moved(newest.id.clone());
                 self.book.learn(News { change, incident: Arc::new(newest), notice: None }, now);
             }
+        }
+        for (notifier, incident) in self.book.abandoned() {
+            warn!(%notifier, %incident, "this notifier is not in the config any more: what it was told stays open there");
         }
         // One that was told by a version that had nobody to tell is told now, if it still goes on.
         for incident in self.store.incidents(RECENT).await? {
@@ -272,17 +288,12 @@ impl Outbox {
         }
     }
 
-    fn notifier(&self, name: &NotifierName) -> Option<Arc<dyn Notifier>> {
-        let named = self.audience.notifiers.iter().find(|(_, receiver)| receiver.name == *name);
-        named.map(|(notifier, _)| Arc::clone(notifier))
-    }
-
     /// Sends all that is due.
     fn send(&mut self) {
         let now = self.now();
         for sending in self.book.due(now) {
             let (Some(notifier), Some((opening, incident))) =
-                (self.notifier(&sending.notifier), self.book.content(&sending.opening))
+                (self.drivers.get(&sending.identity).cloned(), self.book.content(&sending.opening))
             else {
                 continue;
             };

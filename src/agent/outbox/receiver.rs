@@ -23,6 +23,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Receiver {
     pub(super) name: NotifierName,
+    /// Where it leads.
+    pub(super) identity: String,
     pub(super) rules: Rules,
     pub(super) manner: Manner,
     /// It asked to be left alone until then.
@@ -38,8 +40,14 @@ impl Receiver {
         Self { rules: other.rules, manner: other.manner, ..self.clone() }
     }
 
-    pub(super) fn new(name: NotifierName, rules: Rules, manner: Manner) -> Self {
-        Self { name, rules, manner, quiet_until: Duration::ZERO, in_flight: 0, sent: VecDeque::new() }
+    /// The same, out of the config: it is only told that what it knows is over.
+    pub(super) fn leaving(self) -> Self {
+        let rules = Rules { severities: Vec::new(), second: None, ..Rules::default() };
+        Self { rules, ..self }
+    }
+
+    pub(super) fn new(name: NotifierName, identity: String, rules: Rules, manner: Manner) -> Self {
+        Self { name, identity, rules, manner, quiet_until: Duration::ZERO, in_flight: 0, sent: VecDeque::new() }
     }
 
     /// Counts one more message as sent, if one may be sent now. Of what may be sent a sixth is kept for
@@ -64,6 +72,14 @@ impl Receiver {
     pub(super) fn wishes(&mut self, now: Duration, pause: Duration) {
         self.quiet_until = self.quiet_until.max(now + pause.min(LONGEST_WISH));
     }
+}
+
+/// What is left of a notifier that leads elsewhere now.
+pub(super) fn former(name: &NotifierName, identity: &str) -> NotifierName {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric();
+    let (name, mark): (String, String) =
+        (name.as_str().chars().take(40).collect(), identity.chars().filter(is_plain).take(8).collect());
+    NotifierName::new(&format!("{name}-until-{mark}")).expect("a name, shortened, with letters and digits after it")
 }
 
 /// How long to wait after so many failures in a row. `chance` in 0..1 keeps many from coming back at

@@ -105,7 +105,8 @@ fn once_over(letter: &Letter, around: Around<'_>) -> Option<Step> {
     if letter.was_told() || letter.silenced || (is_refused && is_told_elsewhere()) {
         return doubtful(letter, around).next().map(Step::Resolve);
     }
-    (!around.silenced).then_some(Step::Over(around.opening.severity))
+    let is_wanted = letter.stands_in_for.is_some() || !around.rules.severities.is_empty();
+    (is_wanted && !around.silenced).then_some(Step::Over(around.opening.severity))
 }
 
 /// Keys under which an alert may stand that should not: a quieter one, one whose answer was lost, or
