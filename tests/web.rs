@@ -127,7 +127,7 @@ fn maintenance() -> Maintenance {
 /// Nobody took its page.
 fn opening(incident: &Incident) -> Opening {
     let mut opening = Opening::new(incident.id.clone(), incident.opening(), incident.severity);
-    let mut letter = Letter::new(NotifierName::new("oncall").unwrap(), None);
+    let mut letter = Letter::new(NotifierName::new("oncall").unwrap(), "here", None);
     letter.set(incident.severity, Holding::Refused);
     letter.failure = Some(EVIL.to_owned());
     opening.letters.push(letter);

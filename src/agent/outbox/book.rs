@@ -127,13 +127,13 @@ impl Book {
                 Some(known) if known.identity == receiver.identity => known.under(receiver),
                 Some(known) => {
                     let name = former(&known.name, &known.identity);
-                    leaving.push(Receiver { name, ..known.leaving() });
+                    leaving.push(known.leaving(name));
                     receiver
                 }
                 None => receiver,
             });
         }
-        leaving.extend(known.into_values().map(Receiver::leaving));
+        leaving.extend(known.into_iter().map(|(name, receiver)| receiver.leaving(name)));
         for thread in self.threads.values_mut() {
             thread.part(&self.receivers);
         }
@@ -417,9 +417,10 @@ impl Book {
 
     /// Notifiers that are in no config any more and hold an alert that nobody can end.
     pub(super) fn abandoned(&self) -> Vec<(&NotifierName, &IncidentId)> {
-        let letters = self.threads.values().flat_map(|thread| {
-            thread.opening.letters.iter().map(|letter| (letter, &thread.opening.incident))
-        });
+        let letters = self
+            .threads
+            .values()
+            .flat_map(|thread| thread.opening.letters.iter().map(|letter| (letter, &thread.opening.incident)));
         letters
             .filter(|(letter, _)| letter.loudest(&[Holding::Open, Holding::Unsure]).is_some())
             .filter(|(letter, _)| !self.receivers.iter().any(|receiver| receiver.name == letter.notifier))

@@ -303,7 +303,8 @@ fn a_notifier_that_leads_elsewhere_pages_there_and_ends_what_it_left() {
         let manner = Manner { keeps: Keeps::Alerts, again: None, takes_deploys: false, per_minute: 1_000 };
         Receiver::new(name("pager"), identity.into(), Rules::default(), manner)
     };
-    let sent = |sent: &[Sending]| -> Vec<(String, Step)> { sent.iter().map(|s| (s.identity.clone(), s.step)).collect() };
+    let sent =
+        |sent: &[Sending]| -> Vec<(String, Step)> { sent.iter().map(|s| (s.identity.clone(), s.step)).collect() };
     for is_removed in [false, true] {
         let mut book = book(vec![at("old")]);
         let routes = [route("v5"), route("v6")];
@@ -325,7 +326,8 @@ fn a_notifier_that_leads_elsewhere_pages_there_and_ends_what_it_left() {
         }
         write(&mut book);
         let due = book.due(now(3.0));
-        let ended = |identity: &str| due.iter().filter(|s| s.identity == identity && s.step == Step::Resolve(Critical)).count();
+        let ended =
+            |identity: &str| due.iter().filter(|s| s.identity == identity && s.step == Step::Resolve(Critical)).count();
         assert_eq!((ended("old"), ended("new")), (2, if is_removed { 0 } else { 2 }));
         due.iter().for_each(|sending| book.answered(sending, Ok(()), now(3.0), 0.5));
         write(&mut book);

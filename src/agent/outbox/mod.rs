@@ -34,7 +34,7 @@ use receiver::Receiver;
 
 use super::{clock::Clock, craft::Dice, lifecycle::OpenPlan};
 use crate::{
-    canary::{NotifierName, Silence},
+    canary::Silence,
     detect::{Change, Deploy},
     metrics::{Metrics, Told},
     notify::{Message, Notifier, NotifyError, What},

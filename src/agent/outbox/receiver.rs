@@ -41,9 +41,9 @@ impl Receiver {
     }
 
     /// The same, out of the config: it is only told that what it knows is over.
-    pub(super) fn leaving(self) -> Self {
+    pub(super) fn leaving(self, name: NotifierName) -> Self {
         let rules = Rules { severities: Vec::new(), second: None, ..Rules::default() };
-        Self { rules, ..self }
+        Self { name, rules, ..self }
     }
 
     pub(super) fn new(name: NotifierName, identity: String, rules: Rules, manner: Manner) -> Self {
