@@ -300,11 +300,19 @@ impl Detector {
         self.rank(at, now, None);
         let case = &mut self.cases[at];
         case.weigh(now);
-        let text =
+        let mut text =
             format!("open again: {} on {}, because of {because}", case.incident.outcome, case.incident.suspects_text());
+        let lately = case.told_again_at.filter(|told| now.since(*told) < TELL_AGAIN);
+        let lately = lately.filter(|_| case.incident.severity <= before);
+        if let Some(told) = lately {
+            // Whoever reads this must not believe that somebody was called.
+            text.push_str(&format!(
+                "; told lately: not told anew before {}, unless a silence hid that",
+                told.plus(TELL_AGAIN)
+            ));
+        }
         case.tell(now, text);
-        let lately = case.told_again_at.is_some_and(|told| now.since(told) < TELL_AGAIN);
-        if lately && case.incident.severity <= before {
+        if lately.is_some() {
             case.told = None;
             changes.push(Change::Moved(case.incident.id.clone()));
         } else {
