@@ -17,12 +17,14 @@
 mod bounded;
 mod letter;
 mod settings;
+mod transaction;
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lettre::{
-    address::Envelope,
+    Address,
+    message::Mailbox,
     transport::smtp::{
         Error as SmtpError,
         authentication::{Credentials, Mechanism},
@@ -30,11 +32,12 @@ use lettre::{
         extension::ClientId,
     },
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use self::{
     bounded::Bounded,
     settings::{Settings, Tls},
+    transaction::{Cause, Left, NotSent},
 };
 use super::{Keeps, Manner, Message, Notifier, NotifyError, digest, reading::Reading, text::cut};
 use crate::config::{Opening, Problems};
@@ -43,6 +46,9 @@ use crate::config::{Opening, Problems};
 const CONNECT: Duration = Duration::from_secs(8);
 /// Once the mail was taken nothing is waited for: a lost goodbye must not look like a lost mail.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// From the beginning, for all: the outbox waits for ten seconds, and what was taken by one of them
+/// by then must be known as taken, or it would be sent to that one again.
+const SINGLY_WITHIN: Duration = Duration::from_secs(8);
 /// Mails in any minute: servers for people stop more.
 const PER_MINUTE: usize = 20;
 
@@ -87,12 +93,50 @@ impl Email {
         Ok(connection)
     }
 
-    /// One mail to some of the addresses.
-    async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Result<(), NotifyError> {
-        let mut connection = self.connect().await?;
-        let sent = connection.send(envelope, mail).await;
+    /// One mail to some of the addresses: taken if one took it.
+    async fn send(&self, to: &[Mailbox], mail: &[u8]) -> Result<(), NotTaken> {
+        let whole = |error| NotTaken { error, perhaps_one: false };
+        let mut connection = self.connect().await.map_err(whole)?;
+        let sent = transaction::send(&mut connection, &self.settings.from, to, mail).await;
         let _ = tokio::time::timeout(GOODBYE, connection.quit()).await;
-        sent.map(|_| ()).map_err(|error| self.meaning(&error))
+        let errors = |left: Left| left.into_iter().map(|(address, cause)| (address, self.cause(&cause)));
+        match sent {
+            Ok(left) => {
+                errors(left).for_each(|(address, error)| warn(&address, &error));
+                Ok(())
+            }
+            Err(NotSent::Whole(error)) => Err(whole(self.meaning(&error))),
+            Err(NotSent::PerhapsOne(error)) => Err(NotTaken { error: self.meaning(&error), perhaps_one: to.len() > 1 }),
+            Err(NotSent::Nobody(left)) => Err(whole(hopeful(errors(left).map(|(_, error)| error)))),
+            Err(NotSent::Lacks(what)) => Err(whole(NotifyError::Refused { detail: what.to_owned() })),
+        }
+    }
+
+    /// One mail to each, on connections of their own.
+    async fn send_singly(&self, to: &[Mailbox], mail: &[u8], until: Instant) -> Result<(), NotifyError> {
+        let (mut taken, mut errors) = (false, Vec::new());
+        for one in to {
+            match tokio::time::timeout_at(until, self.send(slice::from_ref(one), mail)).await {
+                Ok(Ok(())) => taken = true,
+                Ok(Err(NotTaken { error, .. })) => {
+                    warn(&one.email, &error);
+                    errors.push(error);
+                }
+                Err(_) => {
+                    let detail = "it takes too long to answer".to_owned();
+                    errors.push(NotifyError::Unreachable { detail });
+                    break;
+                }
+            }
+        }
+        if taken { Ok(()) } else { Err(hopeful(errors)) }
+    }
+
+    fn cause(&self, cause: &Cause) -> NotifyError {
+        match cause {
+            Cause::Said(error) => self.meaning(error),
+            Cause::Lacks(what) => NotifyError::Refused { detail: (*what).to_owned() },
+        }
     }
 
     /// What a server's answer means. Servers quote addresses, and seldom passwords.
@@ -112,6 +156,29 @@ impl Email {
     }
 }
 
+/// Nobody took it.
+struct NotTaken {
+    error: NotifyError,
+    /// Perhaps it is one of several addresses.
+    perhaps_one: bool,
+}
+
+/// Somebody did not get what others got.
+fn warn(address: &Address, error: &NotifyError) {
+    tracing::warn!(%address, %error, "mail to `{address}` was not taken");
+}
+
+/// Of why nobody took it: what promises most, and of that what was said first.
+fn hopeful(errors: impl IntoIterator<Item = NotifyError>) -> NotifyError {
+    let hope = |error: &NotifyError| match error {
+        NotifyError::Busy { .. } => 0,
+        NotifyError::Unreachable { .. } => 1,
+        NotifyError::Refused { .. } => 2,
+    };
+    let nobody = || NotifyError::Refused { detail: "there is nobody to write to".to_owned() };
+    errors.into_iter().min_by_key(hope).unwrap_or_else(nobody)
+}
+
 /// A connection, in whatever time the host has for it.
 async fn reach(at: (&str, u16)) -> Result<TcpStream, NotifyError> {
     let unreachable = |detail: String| NotifyError::Unreachable { detail: cut(&detail, 500) };
@@ -129,25 +196,14 @@ impl Notifier for Email {
         if message.what.page().is_none() {
             return Err(NotifyError::Refused { detail: "deploys are not mailed".to_owned() });
         }
+        let until = Instant::now() + SINGLY_WITHIN;
         let unsent = |error: lettre::error::Error| NotifyError::Refused { detail: format!("no mail: {error}") };
         let mail = letter::write(message, from, to).map_err(unsent)?;
-        let all = Envelope::new(Some(from.email.clone()), to.iter().map(|one| one.email.clone()).collect());
-        let Err(error) = self.send(&all.map_err(unsent)?, &mail).await else { return Ok(()) };
-        if !matches!(error, NotifyError::Refused { .. }) || to.len() < 2 {
-            return Err(error);
+        match self.send(to, &mail).await {
+            Ok(()) => Ok(()),
+            Err(NotTaken { perhaps_one: true, .. }) => self.send_singly(to, &mail, until).await,
+            Err(NotTaken { error, .. }) => Err(error),
         }
-        // Perhaps it is one of the addresses: the others must not go without for it.
-        let mut taken = 0;
-        for one in to {
-            let alone = Envelope::new(Some(from.email.clone()), vec![one.email.clone()]).map_err(unsent)?;
-            match self.send(&alone, &mail).await {
-                Ok(()) => taken += 1,
-                Err(error) => {
-                    tracing::warn!(address = %one.email, %error, "mail to `{}` was not taken", one.email);
-                }
-            }
-        }
-        if taken > 0 { Ok(()) } else { Err(error) }
     }
 
     fn manner(&self) -> Manner {

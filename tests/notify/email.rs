@@ -141,15 +141,36 @@ async fn later_is_busy_and_never_is_refused() {
     let all = json!({"refuse": {"a@example.com": "550 no such user", "b@example.com": "550 no such user"}});
     let (error, _server) = failing(all).await;
     assert!(matches!(&error, NotifyError::Refused { detail } if detail.contains("550")), "{error}");
-    // One that is to be tried again is tried again for all: nobody got it yet.
-    let (error, mut server) = failing(json!({"refuse": {"b@example.com": "450 greylisted"}})).await;
-    assert!(matches!(&error, NotifyError::Busy { .. }), "{error}");
+    // Nobody got it, and one may get it later.
+    let mixed = json!({"refuse": {"a@example.com": "550 no such user", "b@example.com": "450 greylisted"}});
+    let (error, mut server) = failing(mixed).await;
+    assert!(matches!(&error, NotifyError::Busy { detail, .. } if detail.contains("450")), "{error}");
     assert!(server.is_quiet());
 }
 
 #[tokio::test]
 async fn one_wrong_address_does_not_keep_it_from_the_others() {
     let mut server = Smtp::start(json!({"refuse": {"a@example.com": "550 no such user"}})).await;
+    email("127.0.0.1", server.port, "none", "").tell(&trigger(page())).await.unwrap();
+    assert_eq!(server.mail().await["to"], json!(["b@example.com"]));
+    assert!(server.is_quiet());
+}
+
+#[tokio::test]
+async fn one_full_mailbox_does_not_keep_it_from_the_others_who_get_it_once() {
+    for full in ["452 mailbox full", "450 greylisted", "421 come again"] {
+        let mut server = Smtp::start(json!({"refuse": {"a@example.com": full}})).await;
+        email("127.0.0.1", server.port, "none", "").tell(&trigger(page())).await.unwrap_or_else(|error| {
+            panic!("`{full}` to one of two: {error}");
+        });
+        assert_eq!(server.mail().await["to"], json!(["b@example.com"]), "{full}");
+        assert!(server.is_quiet(), "{full}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_refused_with_the_mail_does_not_keep_it_from_the_others() {
+    let mut server = Smtp::start(json!({"refuse_data": {"a@example.com": "554 no such user"}})).await;
     email("127.0.0.1", server.port, "none", "").tell(&trigger(page())).await.unwrap();
     assert_eq!(server.mail().await["to"], json!(["b@example.com"]));
     assert!(server.is_quiet());
