@@ -140,17 +140,26 @@ async fn it_takes_whatever_came_from_outside() {
     assert!(notifier.tell(&deploy()).await.is_err(), "it knows no deploys");
 }
 
+/// As the outbox tells: what takes ten seconds is given up.
+async fn told_in_time(notifier: &Arc<dyn Notifier>, message: &Message) -> Result<(), NotifyError> {
+    let told = tokio::time::timeout(Duration::from_secs(10), notifier.tell(message)).await;
+    told.expect("told before the outbox gives up")
+}
+
 #[tokio::test]
 async fn one_of_a_cluster_is_enough_and_each_gets_it() {
     let (one, other, nobody) = (StandIn::start().await, StandIn::start().await, nobody().await);
+    let hangs = StandIn::start().await;
+    hangs.says("POST /api/v2/alerts", [Answer::nothing()]);
     one.says("POST /am/api/v2/alerts", [Answer::raw(200, "")]);
     other.says("POST /api/v2/alerts", [Answer::raw(503, "")]);
-    let notifier = notifier(&[&format!("{}/am/", one.url), &other.url, &nobody], "bearer = { file = \"secret\" }");
-    notifier.tell(&trigger(page())).await.unwrap();
-    assert_eq!((one.heard().len(), other.heard().len()), (1, 1));
+    let below = format!("{}/am/", one.url);
+    let notifier = notifier(&[&below, &other.url, &hangs.url, &nobody], "bearer = { file = \"secret\" }");
+    told_in_time(&notifier, &trigger(page())).await.unwrap();
+    assert_eq!((one.heard().len(), other.heard().len(), hangs.heard().len()), (1, 1, 1));
     assert_eq!(one.heard()[0].headers["authorization"], format!("Bearer {SECRET}"));
     one.says("POST /am/api/v2/alerts", [Answer::raw(400, "")]);
-    let error = notifier.tell(&trigger(page())).await.expect_err("nobody took it");
+    let error = told_in_time(&notifier, &trigger(page())).await.expect_err("nobody took it");
     assert!(matches!(error, NotifyError::Busy { .. }), "{error}");
 }
 
