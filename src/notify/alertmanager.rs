@@ -55,6 +55,8 @@ const PER_MINUTE: usize = 600;
 /// One that takes longer is as good as gone: it must not spoil what another took, and both outbox
 /// and drills wait for the slowest, drills for four seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// A member that could not be told of an end for this long is gone for good, and its alerts with it.
+const GONE: Duration = Duration::from_secs(600);
 /// More addresses than any cluster has.
 const MOST_URLS: usize = 16;
 
@@ -211,6 +213,23 @@ fn together(answers: Vec<Result<(), NotifyError>>) -> Result<(), NotifyError> {
     best.map_or(Ok(()), Err)
 }
 
+/// No member of a cluster tells another of alerts: one that was not told of an end shows the alert
+/// for hours. What goes on under another key is told by that one, and must not wait for this.
+fn waits_for_all(page: &Page, at: Timestamp) -> bool {
+    page.incident.resolved_at.is_some_and(|over| at.since(over) <= GONE)
+}
+
+/// What several answers come to if all are needed: taken if each took it.
+fn each(answers: Vec<Result<(), NotifyError>>) -> Result<(), NotifyError> {
+    let (all, without) = (answers.len(), answers.iter().filter(|answer| answer.is_err()).count());
+    together(answers)?;
+    if without == 0 {
+        return Ok(());
+    }
+    let detail = format!("{without} of {all} Alertmanagers were not told that it is over");
+    Err(NotifyError::Busy { detail, retry_after: None })
+}
+
 #[async_trait]
 impl Notifier for Alertmanager {
     async fn tell(&self, message: &Message) -> Result<(), NotifyError> {
@@ -223,7 +242,11 @@ impl Notifier for Alertmanager {
             }
         };
         let body = json!([alert]).to_string().into_bytes();
-        together(join_all(self.doors.iter().map(|door| self.post(door, body.clone()))).await)
+        let answers = join_all(self.doors.iter().map(|door| self.post(door, body.clone()))).await;
+        match &message.what {
+            What::Resolve(page) if waits_for_all(page, message.at) => each(answers),
+            _ => together(answers),
+        }
     }
 
     fn manner(&self) -> Manner {

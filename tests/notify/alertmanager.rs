@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::fixtures::{
     alertmanager::Alertmanager,
-    page::{deploy, nasty, opened, page, trigger},
+    page::{at, deploy, nasty, opened, over, page, resolve, trigger},
     stand_in::{Answer, StandIn, hangs_up, nobody},
 };
 
@@ -161,6 +161,29 @@ async fn one_of_a_cluster_is_enough_and_each_gets_it() {
     one.says("POST /am/api/v2/alerts", [Answer::raw(400, "")]);
     let error = told_in_time(&notifier, &trigger(page())).await.expect_err("nobody took it");
     assert!(matches!(error, NotifyError::Busy { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_is_told_to_each_of_a_cluster_unless_one_is_gone_for_good() {
+    let (one, other) = (StandIn::start().await, StandIn::start().await);
+    one.says("POST /api/v2/alerts", [Answer::raw(200, "")]);
+    other.says("POST /api/v2/alerts", [Answer::raw(503, "")]);
+    let notifier = notifier(&[&one.url, &other.url], "");
+    let said_at = |time: &str| Message { at: at(time), ..resolve(over()) };
+    for time in ["23:28:11", "23:38:10"] {
+        let error = notifier.tell(&said_at(time)).await.expect_err("one was not told");
+        let expected = "not now: 1 of 2 Alertmanagers were not told that it is over";
+        assert_eq!(error.to_string(), expected, "{time}");
+    }
+    notifier.tell(&said_at("23:38:11")).await.expect("it is gone for good");
+    // What goes on under another key does not wait.
+    notifier.tell(&resolve(page())).await.expect("one is enough");
+    other.says("POST /api/v2/alerts", [Answer::raw(200, "")]);
+    notifier.tell(&said_at("23:28:11")).await.expect("each was told");
+    one.says("POST /api/v2/alerts", [Answer::raw(400, "")]);
+    other.says("POST /api/v2/alerts", [Answer::raw(400, "")]);
+    let error = notifier.tell(&said_at("23:28:11")).await.expect_err("nobody took it");
+    assert!(matches!(error, NotifyError::Refused { .. }), "{error}");
 }
 
 #[tokio::test]
