@@ -334,11 +334,9 @@ impl Desk {
         if let Some(metrics) = &self.metrics {
             metrics.store(up);
         }
-        if let Some(show) = &self.show
-            && self.board.agent.store_up != up
-        {
+        if self.board.agent.store_up != up {
             self.board.agent.store_up = up;
-            show.send_replace(Arc::new(self.board.clone()));
+            self.show_board();
         }
     }
 
@@ -400,9 +398,7 @@ impl Desk {
         }
         if now.since(self.shown_at) >= SHOW || !batch.changes.is_empty() {
             self.shown_at = now;
-            if let Some(show) = &self.show {
-                show.send_replace(Arc::new(self.board.clone()));
-            }
+            self.show_board();
         }
     }
 
@@ -411,6 +407,13 @@ impl Desk {
             Confirms::Asked => true,
             Confirms::OwnRoute => self.bad.contains(&asked),
             Confirms::Never => false,
+        }
+    }
+
+    /// Shows the board as it is.
+    pub(super) fn show_board(&self) {
+        if let Some(show) = &self.show {
+            show.send_replace(Arc::new(self.board.clone()));
         }
     }
 

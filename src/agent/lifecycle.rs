@@ -199,6 +199,8 @@ impl Agent {
         if is_daemon {
             refill_board(&mut desk, &store).await?;
             desk.show_incidents();
+            // Whoever asks first finds the routes there.
+            desk.show_board();
         }
         let (after, arrivals) = After::channel();
         let (crafts, _) = watch::channel(Arc::clone(&craft));
@@ -282,7 +284,8 @@ impl Agent {
         self.ask(|reply| Ask::Resume(only, reply)).await
     }
 
-    /// Sends a fire drill through every notifier, or one of them. It takes up to half a minute.
+    /// Sends a fire drill through every notifier, or one of them. It takes up to half a minute; that
+    /// it is over is told when somebody confirms it, or after two minutes.
     pub async fn drill(&self, notifier: Option<&str>) -> Result<Drill, Denied> {
         Arc::clone(self.drills.as_ref().ok_or(Denied::Stopping)?).send(notifier).await
     }
@@ -377,6 +380,9 @@ impl Agent {
             && tokio::time::timeout(STOPS_WITHIN, desk).await.is_err()
         {
             error!("the desk did not finish in time; what it was told is resumed at the next start");
+        }
+        if let Some(drills) = &self.drills {
+            drills.stop();
         }
         if let Some(outbox) = &self.outbox {
             outbox.stop().await;

@@ -44,6 +44,9 @@ pub enum Denied {
     /// It cannot be done as it stands.
     #[error("{0}")]
     Invalid(String),
+    /// Something like it is being done: later.
+    #[error("{0}")]
+    Busy(String),
     /// It could not be kept, and was not done.
     #[error("it cannot be kept, so it was not done")]
     Ledger(#[from] StoreError),

@@ -265,7 +265,7 @@ fn declined(denied: Denied) -> Declined {
     match denied {
         Denied::NotFound(_) => Declined::NotFound(text),
         Denied::Invalid(_) => Declined::Invalid(text),
-        Denied::Ledger(_) | Denied::Stopping => Declined::Unavailable(text),
+        Denied::Busy(_) | Denied::Ledger(_) | Denied::Stopping => Declined::Unavailable(text),
     }
 }
 

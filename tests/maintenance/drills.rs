@@ -1,5 +1,7 @@
 //! Fire drills, by command.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::fixtures::{
@@ -45,14 +47,18 @@ async fn a_drill_says_who_accepted_it_and_a_person_confirms_it_with_the_code_of_
     assert_eq!(watched.list("incidents").await, Some(Vec::new()), "it is no incident");
     assert_eq!(metric(&metrics, "landfall_incidents_open{severity=\"critical\"}"), Some(0.0));
 
-    let heard: Vec<Json> = (chat.heard().iter().filter(|heard| heard.line == "POST /well"))
-        .map(|heard| serde_json::from_slice(&heard.body).expect("JSON"))
-        .collect();
-    let events: Vec<&Json> = heard.iter().map(|body| &body["event"]).collect();
-    assert_eq!(events, ["triggered", "resolved", "triggered", "resolved"]);
-    assert_eq!((&heard[2]["key"], &heard[2]["incident"]["suspects"]), (&heard[3]["key"], &json!({ "drill": "yes" })));
-    let code = heard[2]["drill"].as_str().expect("a code").to_owned();
-    assert!(heard[2]["text"].to_string().contains(&format!("landfall drill --confirm {code}")), "{}", heard[2]["text"]);
+    let heard = || -> Vec<Json> {
+        let to_it = |line: &str| line == "POST /well";
+        let bodies = chat.heard().into_iter().filter(|heard| to_it(&heard.line)).map(|heard| heard.body);
+        bodies.map(|body| serde_json::from_slice(&body).expect("JSON")).collect()
+    };
+    let of = |event: &str| -> Vec<Json> { heard().into_iter().filter(|body| body["event"] == event).collect() };
+    let pages = of("triggered");
+    assert_eq!((pages.len(), &pages[1]["incident"]["suspects"]), (2, &json!({ "drill": "yes" })));
+    watched.until("the one before is over", Duration::from_secs(30), async |_| of("resolved").first().cloned()).await;
+    assert_eq!(of("resolved")[0]["key"], pages[0]["key"]);
+    let code = pages[1]["drill"].as_str().expect("a code").to_owned();
+    assert!(pages[1]["text"].to_string().contains(&format!("landfall drill --confirm {code}")), "{}", pages[1]["text"]);
 
     let (exit, said) = watched.command(&["drill", "--confirm", "AAAAAAAA"]);
     assert!(exit == 1 && said.contains("4 tries are left"), "{exit}: {said}");
@@ -62,6 +68,8 @@ async fn a_drill_says_who_accepted_it_and_a_person_confirms_it_with_the_code_of_
     watched.ready().await;
     let (exit, said) = watched.command(&["drill", "--confirm", &code.to_lowercase()]);
     assert!(exit == 0 && said.contains("reached a person"), "{exit}: {said}");
+    let ends = async |_: &Watched| of("resolved").into_iter().find(|body| body["key"] == pages[1]["key"]);
+    watched.until("it is over once somebody got it", Duration::from_secs(60), ends).await;
     let metrics = watched.metrics().await;
     assert!(metric(&metrics, "landfall_drill_last_confirmed_timestamp_seconds") > Some(1.7e9));
     assert_eq!(metric(&metrics, "landfall_drill_accepted{notifier=\"well\"}"), Some(1.0), "also after a restart");

@@ -70,7 +70,11 @@ async fn the_page_about_paging_says_what_is_so() {
     for line in blocks(&text, "sh").concat().lines() {
         let exit = line.split("# exit ").nth(1).map_or(0, |rest| rest[..1].parse().expect("a code"));
         let heard = receiver.heard();
-        let said = |body: &[u8]| serde_json::from_slice::<Json>(body).ok()?["drill"].as_str().map(str::to_owned);
+        // The end of an earlier drill may come after the page of the next.
+        let said = |body: &[u8]| {
+            let body = serde_json::from_slice::<Json>(body).ok().filter(|body| body["event"] == "triggered")?;
+            body["drill"].as_str().map(str::to_owned)
+        };
         let code = heard.iter().rev().find_map(|heard| said(&heard.body)).unwrap_or_default();
         let filled = line.replace("INCIDENT", &incident).replace("SILENCE", &silence).replace("CODE", &code);
         let words = words(&filled);

@@ -27,10 +27,15 @@ async fn every_notifier_is_told_and_told_that_it_is_over_and_says_what_it_makes_
     assert!(scene.clock.now().since(began) < S(30), "somebody waits for it");
     assert_eq!(answers(&drill), [Took::Accepted, Took::Refused, Took::Unreachable]);
     assert!(drill.answers[1].said.as_deref().is_some_and(|said| said.contains("400")), "{drill:?}");
+    assert_eq!(well.words(), ["trigger"], "it rings for a while");
+    assert_eq!((sour.tries(), gone.tries()), (1, 3), "what is refused is not tried again, what hangs is");
+    tokio::time::sleep(S(100)).await;
+    assert_eq!(well.words(), ["trigger"], "it rings for a while");
+    tokio::time::sleep(S(30)).await;
     assert_eq!(well.words(), ["trigger", "resolve"]);
     assert_eq!(well.keys()[0], well.keys()[1]);
     assert!(well.keys()[0].starts_with(&drill.id), "{:?}", well.keys());
-    assert_eq!((sour.tries(), gone.tries()), (1, 6), "what is refused is not tried again, what hangs is");
+    assert_eq!(sour.tries(), 1, "of what was refused there is nothing to end");
     assert!(scene.store.incidents(9).await.expect("a ledger").is_empty(), "it is no incident");
     let one = scene.agent.drill(Some("n0")).await.expect("sent");
     assert_eq!(answers(&one), [Took::Accepted]);
@@ -57,6 +62,10 @@ async fn whoever_got_the_page_confirms_it_with_its_code_also_after_a_restart() {
     let typed = format!(" {}-{} ", &code[..4], code[4..].to_lowercase());
     let drill = scene.agent.confirm_drill(&typed).await.expect("right");
     assert_eq!(drill.confirmed_at, Some(scene.clock.now()));
+    tokio::time::sleep(S(1)).await;
+    assert_eq!(ear.words(), ["trigger", "resolve"], "whoever confirms it need not hear it ring on");
+    let _scene = scene.end().await.start().await;
+    tokio::time::sleep(S(300)).await;
     assert_eq!(ear.words(), ["trigger", "resolve"], "a restart says nothing again");
 }
 
@@ -77,21 +86,40 @@ async fn a_code_cannot_be_guessed_by_trying() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drill_that_was_told_and_not_ended_is_ended_at_the_next_start() {
+async fn the_end_of_a_drill_is_told_until_it_is_taken_over_restarts_and_over_the_next_drill() {
+    let (sick, well) = (Ear::new(), Ear::new());
+    let scene = scene(&[&sick, &well]).start().await;
+    scene.agent.drill(None).await.expect("sent");
+    sick.now(Answers::Busy);
+    tokio::time::sleep(S(600)).await;
+    assert_eq!((sick.words(), well.words()), (vec!["trigger"], vec!["trigger", "resolve"]));
+    // The next one does not make it forget the first, nor does a restart.
+    scene.agent.drill(Some("n1")).await.expect("sent");
+    let scene = scene.end().await.start().await;
+    tokio::time::sleep(S(600)).await;
+    assert_eq!((sick.words(), well.words().len()), (vec!["trigger"], 4));
+    sick.now(Answers::Takes);
+    tokio::time::sleep(S(600)).await;
+    assert_eq!(sick.words(), ["trigger", "resolve"]);
+    assert_eq!(sick.keys()[0], sick.keys()[1]);
+    let _scene = scene.end().await.start().await;
+    tokio::time::sleep(S(600)).await;
+    assert_eq!((sick.words().len(), well.words().len()), (2, 4), "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_takes_no_end_for_a_week_is_left_alone() {
     let ear = Ear::new();
     let scene = scene(&[&ear]).start().await;
     scene.agent.drill(None).await.expect("sent");
     let text = scene.store.setting("drill").await.expect("a ledger").expect("kept");
+    let setting = scene.end().await;
     let mut drill: Drill = serde_json::from_str(&text).expect("a drill");
-    assert!(drill.open.is_empty());
-    // As an agent leaves it that dies between the two words.
-    drill.open = vec![drill.answers[0].notifier.clone()];
-    scene.store.keep_setting("drill", &serde_json::to_string(&drill).expect("JSON")).await.expect("kept");
-    let scene = scene.end().await.start().await;
-    tokio::time::sleep(S(5)).await;
-    assert_eq!(ear.words(), ["trigger", "resolve", "resolve"]);
-    let text = scene.store.setting("drill").await.expect("a ledger").expect("kept");
-    assert!(serde_json::from_str::<Drill>(&text).expect("a drill").open.is_empty());
+    drill.at = drill.at.minus(S(8 * 86_400));
+    setting.store.keep_setting("drill", &serde_json::to_string(&drill).expect("JSON")).await.expect("kept");
+    let _scene = setting.start().await;
+    tokio::time::sleep(S(600)).await;
+    assert_eq!(ear.words(), ["trigger"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,8 +91,10 @@ impl Notifier for Ear {
             What::Resolve(_) => "resolve",
             What::Deploy(_) => "deploy",
         };
-        *self.code.lock().unwrap_or_else(PoisonError::into_inner) =
-            message.what.page().and_then(|page| page.drill.clone());
+        // The end of an earlier drill may come after the page of the next.
+        if let What::Trigger(page) = &message.what {
+            self.code.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&page.drill);
+        }
         let proofs = message.what.page().map_or(0, |page| page.proofs.len());
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).push((word, message.key.clone(), proofs));
         Ok(())

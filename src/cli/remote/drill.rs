@@ -12,7 +12,8 @@ use crate::cli::exit::{NO, UNSURE, Usage, YES};
 /// Receivers that hang are tried several times.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// Sends a fire drill through every notifier: a page that says it is one, and then that it is over.
+/// Sends a fire drill through every notifier: a page that says it is one. That it is over follows when
+/// somebody confirms it, or after two minutes.
 /// Exit 0: all accepted it; 1: one refused; 3: one could not be reached. Accepted is not received:
 /// whoever gets the page says the code in it with --confirm.
 #[derive(Debug, clap::Args)]
@@ -68,7 +69,8 @@ async fn send(notifier: Option<String>, place: &Where) -> Result<u8> {
             "accepted is not received: whoever got the page of {} says the code in it,",
             text(&answer, "drill")
         )?;
-        writeln!(out, "  landfall drill --confirm CODE")
+        writeln!(out, "  landfall drill --confirm CODE")?;
+        writeln!(out, "then, or after two minutes, the receivers are told that it is over")
     })?;
     Ok(if any("refused") {
         NO

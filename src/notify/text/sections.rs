@@ -44,6 +44,11 @@ pub fn sections(message: &Message) -> Vec<Section> {
             format!("It reached you? Say so: landfall drill --confirm {code}"),
         ];
         sections.push(Section { title: "DRILL", lines });
+        // It has no routes, no rows and no story: whatever else a page says would be made up.
+        let mut lines: Vec<String> = page.runbook.iter().map(|link| format!("Runbook: {}", cut(link, 2000))).collect();
+        lines.push(format!("sent by agent {}", cut(&page.agent, LONGEST)));
+        sections.push(Section { title: "About it", lines });
+        return sections;
     }
     sections.extend([
         Section {
