@@ -78,8 +78,10 @@ async fn told(socket: UnixDatagram, name: String) {
     let mut watched = Watched::start_with(|probes| probes, "", environment).await;
     let first = hears(&socket, "WATCHDOG=1").await;
     assert!(first.contains(&"READY=1".to_owned()), "{first:?}");
+    // The board is filled before anybody can ask.
+    let status = first.iter().find(|word| word.starts_with("STATUS="));
+    assert_eq!(status.map(String::as_str), Some("STATUS=watching 6 routes, no incident"), "{first:?}");
     watched.landed(1).await;
-    hears(&socket, "STATUS=watching 6 routes, no incident").await;
 
     let url = format!("{}/-/reload", watched.agent);
     let (status, text) = watched.ask(reqwest::Method::POST, &url, Some(&watched.token()), None).await;
