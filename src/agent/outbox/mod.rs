@@ -30,11 +30,11 @@ pub use book::News;
 use book::{Book, Now, Sending, Unwritten};
 pub(super) use drill::Drills;
 use message::Letterhead;
-use receiver::Receiver;
+use receiver::{Receiver, former};
 
 use super::{clock::Clock, craft::Dice, lifecycle::OpenPlan};
 use crate::{
-    canary::Silence,
+    canary::{NotifierName, Silence},
     detect::{Change, Deploy},
     metrics::{Metrics, Told},
     notify::{Message, Notifier, NotifyError, What},
@@ -118,8 +118,8 @@ pub(super) struct Outbox {
     began: Instant,
     book: Book,
     audience: Audience,
-    /// By where they lead; those that left the config and have something to end as well.
-    drivers: HashMap<String, Arc<dyn Notifier>>,
+    /// By name and where they lead; those that left the config and have something to end as well.
+    drivers: HashMap<(NotifierName, String), Arc<dyn Notifier>>,
     show: watch::Sender<Arc<Vec<Opening>>>,
     sending: JoinSet<(Sending, Result<(), NotifyError>)>,
     deploys: JoinSet<()>,
@@ -171,10 +171,14 @@ impl Outbox {
             metrics.set_notifiers(audience.notifiers.iter().map(|(_, receiver)| receiver.name.as_str()));
         }
         for (notifier, receiver) in &audience.notifiers {
-            self.drivers.insert(receiver.identity.clone(), Arc::clone(notifier));
+            let identity = &receiver.identity;
+            // Under the name, too, that it has once that leads elsewhere.
+            for name in [receiver.name.clone(), former(&receiver.name, identity)] {
+                self.drivers.insert((name, identity.clone()), Arc::clone(notifier));
+            }
         }
         let needed = self.book.identities();
-        self.drivers.retain(|identity, _| needed.contains(identity.as_str()));
+        self.drivers.retain(|(_, identity), _| needed.contains(identity.as_str()));
         self.audience = audience;
     }
 
@@ -288,15 +292,20 @@ impl Outbox {
         }
     }
 
+    fn driver(&self, sending: &Sending) -> Option<Arc<dyn Notifier>> {
+        self.drivers.get(&(sending.notifier.clone(), sending.identity.clone())).cloned()
+    }
+
     /// Sends all that is due.
     fn send(&mut self) {
         let now = self.now();
         for sending in self.book.due(now) {
-            let (Some(notifier), Some((opening, incident))) =
-                (self.drivers.get(&sending.identity).cloned(), self.book.content(&sending.opening))
-            else {
+            let Some(notifier) = self.driver(&sending) else {
+                let detail = "nobody knows it any more".to_owned();
+                self.book.answered(&sending, Err(NotifyError::Unreachable { detail }), now, 1.0);
                 continue;
             };
+            let Some((opening, incident)) = self.book.content(&sending.opening) else { continue };
             let draft = self.audience.letterhead.draft(opening, incident, sending.step, &self.book, now.wall);
             let store = Arc::clone(&self.store);
             self.sending.spawn(async move {
