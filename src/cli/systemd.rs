@@ -72,8 +72,22 @@ impl Systemd {
 
     fn say(&self, what: &str) {
         let Some((socket, address)) = &self.socket else { return };
-        if let Err(error) = socket.send_to_addr(what.as_bytes(), address) {
-            tracing::debug!(%error, "systemd could not be told {what:?}");
+        let Err(error) = socket.send_to_addr(what.as_bytes(), address) else { return };
+        tracing::debug!(%error, "systemd could not be told {what:?}");
+        // The queue of a socket is ten long. A sign of life may be left out, a change of state may not.
+        if error.kind() == io::ErrorKind::WouldBlock
+            && !what.starts_with("WATCHDOG")
+            && let Ok(socket) = socket.try_clone()
+        {
+            let (address, what) = (address.clone(), what.to_owned());
+            std::thread::spawn(move || {
+                for _ in 0..200 {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                    if socket.send_to_addr(what.as_bytes(), &address).is_ok() {
+                        return;
+                    }
+                }
+            });
         }
     }
 
