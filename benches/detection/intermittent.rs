@@ -1,10 +1,14 @@
 //! Faults that hit one run in ten, in a hundred, a thousand, ten thousand, in the default world.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use landfall::{
+    canary::{Family, Outcome, Route, RouteId, Timestamp},
     cli::replay::play::{Play, play},
-    detect::incident::LabelSet,
+    detect::{
+        incident::LabelSet,
+        suspects::{Field, STRAY, Seen, best},
+    },
     sandbox::{Fault, FaultKind, World, scenario::covers_same},
 };
 use serde_json::{Value, json};
@@ -27,6 +31,9 @@ struct Result {
     paged_after: Option<f64>,
     right: bool,
     right_at_page: bool,
+    /// Whether the search for suspects would have been right, had it been given every run that was lost and
+    /// every run that landed since the first of them: what theory allows.
+    allowed: bool,
     incidents: usize,
     false_pages: usize,
     miss: Option<String>,
@@ -45,15 +52,38 @@ fn one(rate: f64, per_second: f64, seed: u64) -> Result {
     let told = told(&played);
     let due: Vec<_> = told.iter().filter(|told| told.is_due_to(&fault, &routes)).collect();
     let right = due.last().is_some_and(|last| last.names(&scope, &routes));
+    let seen = seen(&played.finals, &routes);
+    let allowed = best(&Field::of_routes(routes.iter().map(|route| &**route)), &seen, STRAY)
+        .is_some_and(|best| covers_same(&routes, &best.labels, &scope));
     let right_at_page = due.first().is_some_and(|first| covers_same(&routes, &first.then.suspects, &scope));
     Result {
         paged_after: due.first().map(|first| first.at.since(from).as_secs_f64()),
         right,
         right_at_page,
+        allowed,
         incidents: due.len(),
         false_pages: told.len() - due.len(),
-        miss: (!right || due.len() != 1).then(|| format!("rate {rate}, seed {seed}: told: {}", list(&told))),
+        miss: (!right || due.len() != 1).then(|| {
+            let hits: Vec<String> = (routes.iter().zip(&seen))
+                .map(|(route, seen)| format!("{}/{} {}", route.platform, route.target, seen.red))
+                .collect();
+            format!("rate {rate}, seed {seed}: told: {}; lost: {}", list(&told), hits.join(", "))
+        }),
     }
+}
+
+/// What really happened since the first loss, by route.
+fn seen(finals: &[(Timestamp, RouteId, Outcome)], routes: &[Arc<Route>]) -> Vec<Seen> {
+    let is_lost = |outcome: Outcome| outcome.family() == Some(Family::Missing);
+    let first = finals.iter().find(|(_, _, outcome)| is_lost(*outcome)).map(|(due, ..)| *due);
+    let mut seen = vec![Seen::default(); routes.len()];
+    for (due, route, outcome) in finals {
+        let at = routes.iter().position(|known| known.id == *route);
+        if let (Some(at), true) = (at, first.is_some_and(|first| *due >= first)) {
+            if is_lost(*outcome) { seen[at].red += 1 } else { seen[at].green += 1 }
+        }
+    }
+    seen
 }
 
 /// All rates.
@@ -86,6 +116,7 @@ pub(crate) fn measure(args: &Args) -> Section {
             second_hit(4.744),
             of_paged(&|result| result.right_at_page),
             of_paged(&|result| result.right),
+            of_paged(&|result| result.allowed),
             of_paged(&|result| result.incidents == 1),
             json!(results.iter().map(|result| result.false_pages).sum::<usize>()),
         ];
@@ -106,6 +137,7 @@ pub(crate) fn measure(args: &Args) -> Section {
             "second_hit_p95_s",
             "right_at_page_%",
             "right_%",
+            "theory_allows_%",
             "one_incident_%",
             "false_pages",
         ],

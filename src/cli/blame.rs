@@ -85,7 +85,8 @@ fn rate(red: u64, green: u64) -> f64 {
 /// Reads the table and says what stands behind its reds.
 pub fn blame(args: &Args) -> anyhow::Result<u8> {
     let Counted { table, red, green } = csv_file::read(&args.file)?;
-    let found = causes::blame(&table);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let found = causes::blame(&table, processors);
     match args.format {
         Format::Json => {
             let suspect = |cause: &Cause| Suspect {

@@ -7,6 +7,9 @@
 //! are looked at again, since a second cause often shows that the first was too wide or too narrow.
 //! A cause stands only if the reds are not as well explained by labels whose ordinary rates differ.
 
+mod climb;
+mod hands;
+mod lanes;
 mod model;
 mod ordinary;
 mod scan;
@@ -16,9 +19,10 @@ mod table;
 use std::borrow::Cow;
 
 use self::{
+    hands::Hands,
     model::{Fitted, Model},
     ordinary::{Estimate, Ordinary},
-    scan::Asked,
+    scan::{Asked, Heard},
     table::{Columns, Count},
 };
 use super::{
@@ -52,10 +56,13 @@ const WHOLE: f64 = 0.9;
 const MOST_PIECES: usize = 3;
 
 /// Scans after which the search is content with what it has.
-const MOST_SCANS: usize = 24;
+const MOST_SCANS: usize = 10;
 
 /// Most sets that are looked at and found ordinary.
 const MOST_REFUSED: usize = 12;
+
+/// Rows of a table of which it is worth the while to share the work among threads.
+const SHARED: usize = 2_000;
 
 /// In scattered tables: a smaller share of runs turned red is a ripple.
 const SLIGHT: f64 = 0.05;
@@ -111,11 +118,13 @@ pub fn causes(field: &Field, seen: &[Seen], base: &[f64]) -> Vec<Cause> {
     let columns = Columns::new(Cow::Owned(ids), texts.iter().map(Vec::len).collect(), field.len());
     let base: Vec<f64> = base.iter().map(|base| base.clamp(1e-9, 0.9)).collect();
     let counts: Vec<Count> = seen.iter().copied().map(Count::from).collect();
-    Search::new(&columns, &counts, Ordinary::Known(&base)).run(seen, names, texts)
+    // The detector has one processor.
+    Search::new(&columns, &counts, Ordinary::Known(&base), Hands::ONE).run(seen, names, texts)
 }
 
-/// The causes of reds in a table, whose ordinary rates are estimated; best first, only those that stand.
-pub fn blame(table: &Table) -> Vec<Cause> {
+/// The causes of reds in a table, whose ordinary rates are estimated; best first, only those that stand. A
+/// large table is searched on so many processors; what is found is the same on any number.
+pub fn blame(table: &Table, processors: usize) -> Vec<Cause> {
     let columns = Columns::new(Cow::Borrowed(&table.ids), table.texts.iter().map(Vec::len).collect(), table.seen.len());
     let counts: Vec<Count> = table.seen.iter().copied().map(Count::from).collect();
     let before: Option<Vec<Count>> =
@@ -123,8 +132,13 @@ pub fn blame(table: &Table) -> Vec<Cause> {
     if counts.iter().all(|count| count.red == 0.0) {
         return Vec::new();
     }
+    let hands = if table.seen.len() >= SHARED { Hands::up_to(processors) } else { Hands::ONE };
     let estimate = Estimate::new(&columns, &counts, before.as_deref());
-    Search::new(&columns, &counts, Ordinary::Estimated(Box::new(estimate))).run(&table.seen, &table.names, &table.texts)
+    Search::new(&columns, &counts, Ordinary::Estimated(Box::new(estimate)), hands).run(
+        &table.seen,
+        &table.names,
+        &table.texts,
+    )
 }
 
 struct Search<'a> {
@@ -135,7 +149,9 @@ struct Search<'a> {
     observed: Vec<bool>,
     price: [f64; MOST_LABELS + 1],
     model: Model,
+    hands: Hands,
     scans: usize,
+    heard: Heard,
     /// Sets that are ordinary.
     refused: Vec<Set>,
     /// Sets that were not found to be several.
@@ -143,13 +159,25 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(columns: &'a Columns<'a>, counts: &[Count], mut ordinary: Ordinary<'a>) -> Self {
+    fn new(columns: &'a Columns<'a>, counts: &[Count], mut ordinary: Ordinary<'a>, hands: Hands) -> Self {
         let observed: Vec<bool> = counts.iter().map(|count| count.runs() > 0.0).collect();
         let rows: Vec<u32> = (0..columns.n as u32).filter(|row| observed[*row as usize]).collect();
         let base = ordinary.rates(&vec![0.0; columns.n]);
         let model = Model::new(counts, &ordinary.weights(), base);
         let price = prices(columns, rows.len());
-        Self { columns, ordinary, rows, observed, price, model, scans: 0, refused: Vec::new(), whole: Vec::new() }
+        Self {
+            columns,
+            ordinary,
+            rows,
+            observed,
+            price,
+            model,
+            hands,
+            scans: 0,
+            heard: Heard::default(),
+            refused: Vec::new(),
+            whole: Vec::new(),
+        }
     }
 
     fn run(mut self, seen: &[Seen], names: &[String], texts: &[Vec<String>]) -> Vec<Cause> {
@@ -192,12 +220,17 @@ impl<'a> Search<'a> {
         }
         let least = STANDS - 1.0;
         let asked = Asked { price: self.price, least, except };
-        let found = scan::scan(self.columns, &self.rows, &self.model, asked);
-        let fitted = found.into_iter().map(|candidate| {
-            self.model.fit(self.columns, &candidate.set, &self.observed, candidate.effect, candidate.share.min(0.8))
-        });
+        let found = scan::scan(self.columns, &self.rows, &self.model, asked, &mut self.heard, self.hands);
+        let fitted = self.hands.each(
+            &found,
+            || (),
+            |(), candidate| {
+                self.model.fit(self.columns, &candidate.set, &self.observed, candidate.effect, candidate.share.min(0.8))
+            },
+        );
         let known = |fitted: &Fitted| self.model.causes.iter().any(|cause| cause.set == fitted.set);
         fitted
+            .into_iter()
             .filter(|fitted| {
                 self.score(fitted) >= STANDS && !known(fitted) && self.adds(fitted) && !self.is_level(fitted)
             })

@@ -1,8 +1,12 @@
 //! The model: what is ordinary at each row, and the causes found so far. Of every row it says how
 //! likely what was counted is, and with which chance a cause hit it.
 
+use std::collections::BTreeMap;
+
 use super::{
     Set,
+    climb::{Peak, Slope},
+    lanes::FAR,
     table::{Columns, Count},
 };
 
@@ -21,27 +25,93 @@ pub(super) struct Fitted {
 }
 
 /// One way a row may have come about.
-#[derive(Clone, Copy, Debug)]
-struct Way {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Way {
     /// Its chance before looking.
-    chance: f64,
-    /// The share of runs that the causes of this way let live.
-    spared: f64,
+    pub(super) chance: f64,
+    /// What the causes of this way let live.
+    pub(super) spared: Spared,
 }
 
-/// ln of how much likelier a row is that is hit with a chance, from how much likelier it is when hit.
-pub(super) fn ln_partly(share: f64, ratio: f64) -> f64 {
-    if share >= 1.0 {
-        ratio
-    } else if ratio > 30.0 {
-        ratio + share.ln()
-    } else {
-        (1.0 - share + share * ratio.exp()).ln()
+/// A row as far as its runs count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) red: f64,
+    pub(super) green: f64,
+    /// How many greens its base expects for a red.
+    pub(super) odds: f64,
+}
+
+/// A share of runs that live.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spared {
+    pub(super) share: f64,
+    pub(super) ln: f64,
+}
+
+impl Spared {
+    const ALL: Self = Self { share: 1.0, ln: 0.0 };
+
+    /// What a cause of such an effect lets live.
+    fn by(effect: f64) -> Self {
+        Self { share: 1.0 - effect, ln: (1.0 - effect).ln() }
     }
+
+    fn and(self, other: Self) -> Self {
+        Self { share: self.share * other.share, ln: self.ln + other.ln }
+    }
+}
+
+/// The ln of a product of many numbers, with few logarithms.
+struct LnProduct {
+    so_far: f64,
+    ln: f64,
+}
+
+impl LnProduct {
+    fn new() -> Self {
+        Self { so_far: 1.0, ln: 0.0 }
+    }
+
+    fn times(&mut self, factor: f64) {
+        self.so_far *= factor;
+        if !(1e-200..1e200).contains(&self.so_far) {
+            self.ln += self.so_far.ln();
+            self.so_far = 1.0;
+        }
+    }
+
+    fn ln(&self) -> f64 {
+        self.ln + self.so_far.ln()
+    }
+}
+
+/// How much likelier a run is to be red at a base rate if a cause spares only such a share.
+fn likelier(base: f64, spared: f64) -> f64 {
+    (1.0 - (1.0 - base) * spared).max(1e-12) / base
+}
+
+/// ln of how likely a row is that came about in one of these ways, of which there is at least one.
+fn mixed(ways: &[Way], says: impl Fn(&Way) -> f64) -> f64 {
+    if let [one] = ways {
+        return says(one);
+    }
+    let mut said = [f64::MIN; WAYS];
+    for (said, way) in said.iter_mut().zip(ways) {
+        *said = says(way);
+    }
+    let top = said.iter().copied().fold(f64::MIN, f64::max);
+    let share = |said: f64| if said == top { 1.0 } else { (said - top).exp() };
+    top + ways.iter().zip(said).map(|(way, said)| way.chance * share(said)).sum::<f64>().ln()
 }
 
 /// Most causes at one row that are told apart: the first found are the strongest.
 const MOST_AT_A_ROW: usize = 3;
+/// The ways in which a row that they cover may have come about.
+const WAYS: usize = 1 << MOST_AT_A_ROW;
+
+/// Which causes cover a row. There are never more than some eight, and the pieces of one of them.
+pub(super) type Covers = u32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -49,9 +119,14 @@ pub(super) struct Model {
     /// How much a run counts: less than one where runs of a row are not independent.
     weights: Vec<f64>,
     base: Vec<f64>,
-    ways: Vec<Vec<Way>>,
+    /// By row, the causes that cover it: one bit each.
+    covered: Vec<Covers>,
+    /// By causes that cover a row, the ways in which it may have come about.
+    ways: BTreeMap<Covers, Vec<Way>>,
     /// ln of how likely a row is, against the base alone.
     known: Vec<f64>,
+    /// By row, how often what is said of it has changed.
+    changes: Vec<u32>,
     pub(super) causes: Vec<Fitted>,
 }
 
@@ -62,8 +137,10 @@ impl Model {
             counts: counts.to_vec(),
             weights: weights.to_vec(),
             base,
-            ways: vec![Vec::new(); n],
+            covered: vec![0; n],
+            ways: BTreeMap::new(),
             known: vec![0.0; n],
+            changes: vec![0; n],
             causes: Vec::new(),
         }
     }
@@ -72,7 +149,7 @@ impl Model {
     pub(super) fn rebase(&mut self, base: Vec<f64>, weights: &[f64]) {
         self.base = base;
         self.weights.copy_from_slice(weights);
-        self.settle();
+        (0..self.covered.len()).for_each(|row| self.change(row));
     }
 
     pub(super) fn base(&self, row: usize) -> f64 {
@@ -85,89 +162,120 @@ impl Model {
 
     /// Takes these causes for all there are.
     pub(super) fn with(&mut self, causes: Vec<Fitted>) {
-        for row in self.causes.iter().flat_map(|cause| &cause.rows) {
-            self.ways[*row as usize].clear();
-            self.known[*row as usize] = 0.0;
-        }
+        let ways = std::mem::take(&mut self.ways);
+        let covered = self.covered.clone();
+        self.covered.fill(0);
         self.causes = causes;
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        for row in self.causes.iter().flat_map(|cause| &cause.rows) {
-            self.ways[*row as usize].clear();
+        for (bit, cause) in self.causes.iter().enumerate() {
+            cause.rows.iter().for_each(|row| self.covered[*row as usize] |= 1 << bit);
         }
-        for cause in &self.causes {
-            for row in &cause.rows {
-                let ways = &mut self.ways[*row as usize];
-                if ways.is_empty() {
-                    ways.push(Way { chance: 1.0, spared: 1.0 });
-                }
-                if ways.len() >= 1 << MOST_AT_A_ROW {
-                    continue;
-                }
-                let hit: Vec<Way> = (ways.iter())
-                    .map(|way| Way { chance: way.chance * cause.share, spared: way.spared * (1.0 - cause.effect) })
-                    .collect();
-                ways.iter_mut().for_each(|way| way.chance *= 1.0 - cause.share);
-                ways.extend(hit);
-                ways.retain(|way| way.chance > 0.0);
+        let mut same: BTreeMap<(Covers, Covers), bool> = BTreeMap::from([((0, 0), true)]);
+        let mut last = ((0, 0), true);
+        for (row, was) in covered.iter().enumerate() {
+            let pair = (*was, self.covered[row]);
+            if pair != last.0 {
+                let same = *same.entry(pair).or_insert_with(|| {
+                    let is = self.ways_of(pair.1);
+                    let same = ways.get(&pair.0) == Some(&is);
+                    self.ways.insert(pair.1, is);
+                    same
+                });
+                last = (pair, same);
+            }
+            if !last.1 {
+                self.change(row);
             }
         }
-        let rows: Vec<u32> = self.causes.iter().flat_map(|cause| cause.rows.iter().copied()).collect();
-        for row in rows {
-            self.known[row as usize] = self.ln_mixed(row as usize, self.base[row as usize], 1.0);
+    }
+
+    fn ways_of(&self, covers: Covers) -> Vec<Way> {
+        if covers == 0 {
+            return Vec::new();
+        }
+        let mut ways = vec![Way { chance: 1.0, spared: Spared::ALL }];
+        for (_, cause) in self.causes.iter().enumerate().filter(|(bit, _)| covers & (1 << bit) != 0) {
+            if ways.len() >= WAYS {
+                break;
+            }
+            let spared = Spared::by(cause.effect);
+            let hit: Vec<Way> = (ways.iter())
+                .map(|way| Way { chance: way.chance * cause.share, spared: way.spared.and(spared) })
+                .collect();
+            ways.iter_mut().for_each(|way| way.chance *= 1.0 - cause.share);
+            ways.extend(hit);
+            ways.retain(|way| way.chance > 0.0);
+        }
+        ways
+    }
+
+    /// What is said of a row has changed.
+    fn change(&mut self, row: usize) {
+        self.changes[row] = self.changes[row].wrapping_add(1);
+        self.known[row] = if self.covered[row] == 0 { 0.0 } else { self.ln_mixed(row, Spared::ALL) };
+    }
+
+    /// How often what is said of a row has changed.
+    pub(super) fn changes(&self, row: usize) -> u32 {
+        self.changes[row]
+    }
+
+    /// The causes that cover a row.
+    pub(super) fn covered(&self, row: usize) -> Covers {
+        self.covered[row]
+    }
+
+    /// The ways in which a row may have come about; none if no cause covers it.
+    pub(super) fn ways_at(&self, row: usize) -> &[Way] {
+        match self.covered[row] {
+            0 => &[],
+            covers => self.ways.get(&covers).map_or(&[], Vec::as_slice),
         }
     }
 
-    /// ln of how likely a row is at a rate, against its base.
-    fn ln_at(&self, row: usize, base: f64, spared: f64) -> f64 {
-        let (count, own) = (self.counts[row], self.base[row]);
-        let lives = (1.0 - base) * spared;
-        let red = if count.red > 0.0 { count.red * ((1.0 - lives).max(1e-12) / own).ln() } else { 0.0 };
-        let green = if count.green > 0.0 { count.green * (lives.max(1e-12) / (1.0 - own)).ln() } else { 0.0 };
+    /// ln of how likely a row is where so many runs are spared, against its base alone.
+    fn ln_spared(&self, row: usize, spared: Spared) -> f64 {
+        let (count, base) = (self.counts[row], self.base[row]);
+        let green = count.green * spared.ln;
+        let red = if count.red > 0.0 { count.red * likelier(base, spared.share).ln() } else { 0.0 };
         self.weights[row] * (red + green)
     }
 
-    fn ln_mixed(&self, row: usize, base: f64, spared: f64) -> f64 {
-        match self.ways[row].as_slice() {
-            [] => self.ln_at(row, base, spared),
-            [one] => self.ln_at(row, base, spared * one.spared),
-            ways => {
-                let said: Vec<f64> = ways.iter().map(|way| self.ln_at(row, base, spared * way.spared)).collect();
-                let top = said.iter().copied().fold(f64::MIN, f64::max);
-                top + ways.iter().zip(&said).map(|(way, said)| way.chance * (said - top).exp()).sum::<f64>().ln()
-            }
+    fn ln_mixed(&self, row: usize, spared: Spared) -> f64 {
+        mixed(self.ways_at(row), |way| self.ln_spared(row, spared.and(way.spared)))
+    }
+
+    /// ln of how much likelier the row is if one more cause hit it that spares so much.
+    fn ln_ratio(&self, row: usize, spared: Spared) -> f64 {
+        match self.covered[row] {
+            0 => self.ln_spared(row, spared),
+            _ => self.ln_mixed(row, spared) - self.known[row],
         }
     }
 
-    /// ln of how much likelier the row is if one more cause of such an effect hit it.
-    pub(super) fn ln_ratio(&self, row: usize, effect: f64) -> f64 {
-        self.ln_mixed(row, self.base[row], 1.0 - effect) - self.known[row]
-    }
-
-    /// The same for many effects at once, whose ln of what they spare is known: most rows have no
-    /// cause yet, and many no red.
-    pub(super) fn ln_ratios(&self, row: usize, spared: &[(f64, f64)], ratios: &mut [f64]) {
-        if !self.ways[row].is_empty() {
-            for ((spared, _), ratio) in spared.iter().zip(ratios) {
-                *ratio = self.ln_mixed(row, self.base[row], *spared) - self.known[row];
-            }
-            return;
-        }
+    /// A row as far as its runs count.
+    pub(super) fn row(&self, row: usize) -> Row {
         let (count, base, weight) = (self.counts[row], self.base[row], self.weights[row]);
-        let (red, green) = (count.red * weight, count.green * weight);
-        for ((spared, ln_spared), ratio) in spared.iter().zip(ratios) {
-            *ratio = green * ln_spared;
-            if red > 0.0 {
-                *ratio += red * ((1.0 - (1.0 - base) * spared) / base).ln();
-            }
-        }
+        Row { red: count.red * weight, green: count.green * weight, odds: (1.0 - base) / base }
+    }
+
+    /// ln of how likely a row is, against the base alone.
+    pub(super) fn known(&self, row: usize) -> f64 {
+        self.known[row]
     }
 
     /// ln of how much likelier the row is if its ordinary rate were another.
     pub(super) fn ln_otherwise(&self, row: usize, base: f64) -> f64 {
-        self.ln_mixed(row, base, 1.0) - self.known[row]
+        let (count, own, weight) = (self.counts[row], self.base[row], self.weights[row]);
+        let green = if count.green > 0.0 { count.green * ((1.0 - base) / (1.0 - own)).ln() } else { 0.0 };
+        let at = |spared: Spared| {
+            let lives = (1.0 - base) * spared.share;
+            let red = if count.red > 0.0 { count.red * ((1.0 - lives).max(1e-12) / own).ln() } else { 0.0 };
+            weight * (red + green + count.green * spared.ln)
+        };
+        match self.ways_at(row) {
+            [] => at(Spared::ALL),
+            ways => mixed(ways, |way| at(way.spared)) - self.known[row],
+        }
     }
 
     /// By row, the chance that some cause hit it.
@@ -175,7 +283,7 @@ impl Model {
         let mut hit = vec![0.0; self.counts.len()];
         for row in self.causes.iter().flat_map(|cause| &cause.rows) {
             let at = *row as usize;
-            let untouched = self.ways[at].iter().find(|way| way.spared >= 1.0).map_or(0.0, |way| way.chance);
+            let untouched = self.ways_at(at).iter().find(|way| way.spared.share >= 1.0).map_or(0.0, |way| way.chance);
             // The ways are told apart by what they say; without any cause a row says nothing against its base.
             hit[at] = (1.0 - untouched * (-self.known[at]).exp()).clamp(0.0, 1.0);
         }
@@ -186,74 +294,35 @@ impl Model {
     pub(super) fn fit(&self, columns: &Columns, set: &Set, seen: &[bool], effect: f64, share: f64) -> Fitted {
         let rows: Vec<u32> = columns.rows(set).into_iter().filter(|row| seen[*row as usize]).collect();
         let runs: f64 = rows.iter().map(|row| self.counts[*row as usize].runs() * self.weights[*row as usize]).sum();
-        let whole = self.climb(&rows, effect, 1.0);
-        let partly = match share {
-            1.0.. => (whole.0, 1.0, f64::MIN),
-            share => self.climb(&rows, effect, share),
-        };
+        let slope = Slope::new(self, &rows);
+        let whole = slope.climb(effect, 1.0);
+        let partly = (share < 1.0).then(|| slope.climb(effect, share));
         // Every number fitted costs what it could be told to: half a nat per e-fold of data.
-        let total = whole.0 >= 0.985;
-        let whole_gain = whole.2 - if total { 1.0 } else { 1.0 + 0.5 * (1.0 + runs).ln() };
-        let partly_gain = partly.2 - 2.0 - 0.5 * (1.0 + runs).ln() - 0.5 * (1.0 + rows.len() as f64).ln();
-        let (effect, share, gain) =
-            if partly_gain > whole_gain { (partly.0, partly.1, partly_gain) } else { (whole.0, 1.0, whole_gain) };
+        let numbers = 0.5 * (1.0 + runs).ln();
+        let whole_gain = whole.gain - if whole.effect >= 0.985 { 1.0 } else { 1.0 + numbers };
+        let partly_gain = |peak: &Peak| peak.gain - 2.0 - numbers - 0.5 * (1.0 + rows.len() as f64).ln();
+        let (effect, share, gain) = match partly.map(|peak| (peak.effect, peak.share, partly_gain(&peak))) {
+            Some(partly) if partly.2 > whole_gain => partly,
+            _ => (whole.effect, 1.0, whole_gain),
+        };
         Fitted { set: set.clone(), rows, effect, share, gain }
     }
 
-    /// The likeliest effect, and share if it is not whole: effect by halving steps in log odds, share by expectation.
-    fn climb(&self, rows: &[u32], effect: f64, share: f64) -> (f64, f64, f64) {
-        let odds = |effect: f64| (effect / (1.0 - effect)).ln();
-        let effect_of = |odds: f64| 1.0 / (1.0 + (-odds).exp());
-        let mut at = odds(effect.clamp(0.001, 0.999));
-        let mut share = share;
-        let says = |at: f64, share: f64| -> f64 {
-            let effect = effect_of(at);
-            let of = rows.iter().map(|row| {
-                let ratio = self.ln_ratio(*row as usize, effect);
-                ln_partly(share, ratio)
-            });
-            of.sum()
-        };
-        let mut best = says(at, share);
-        let mut step = 0.6;
-        loop {
-            let (up, down) = ((at + step).min(7.0), (at - step).max(-7.0));
-            let above = says(up, share);
-            if above > best {
-                (at, best) = (up, above);
-                continue;
-            }
-            let below = says(down, share);
-            if below > best {
-                (at, best) = (down, below);
-                continue;
-            }
-            if share < 1.0 {
-                let effect = effect_of(at);
-                let ratios: Vec<f64> =
-                    rows.iter().map(|row| self.ln_ratio(*row as usize, effect).min(500.0).exp()).collect();
-                for _ in 0..4 {
-                    let expected = ratios.iter().map(|ratio| share * ratio / (1.0 - share + share * ratio));
-                    share = (expected.sum::<f64>() / rows.len() as f64).clamp(0.01, 0.99);
-                }
-                best = says(at, share);
-            } else if step < 0.2 {
-                // Near the top the rest is a parabola.
-                let bow = above + below - 2.0 * best;
-                if bow < 0.0 {
-                    let top = (at + 0.5 * step * (below - above) / bow).clamp(-7.0, 7.0);
-                    let peak = says(top, share);
-                    if peak > best {
-                        (at, best) = (top, peak);
-                    }
-                }
-                break;
-            }
-            step /= 2.0;
-            if step < 0.06 {
-                break;
+    /// ln of how much likelier rows are if a cause of such an effect hit such a share of them.
+    pub(super) fn ln_ratio_of(&self, rows: &[u32], effect: f64, share: f64) -> f64 {
+        let spared = Spared::by(effect);
+        let ratios = rows.iter().map(|row| self.ln_ratio(*row as usize, spared));
+        if share >= 1.0 {
+            return ratios.sum();
+        }
+        let (mut product, mut sum) = (LnProduct::new(), 0.0);
+        for ratio in ratios {
+            if ratio > f64::from(FAR) {
+                sum += ratio + share.ln();
+            } else {
+                product.times(1.0 - share + share * ratio.exp());
             }
         }
-        (effect_of(at), share, best)
+        sum + product.ln()
     }
 }

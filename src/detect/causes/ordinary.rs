@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::{
     Set,
     scatter::scatter,
-    table::{Columns, Count, NONE},
+    table::{Columns, Count},
 };
 
 /// What is assumed of the factors of a label's values before looking: this many values' worth of
@@ -80,28 +80,35 @@ struct Factors<'a> {
     level: std::ops::RangeInclusive<f64>,
 }
 
+/// What was counted with one value.
+struct Sum {
+    red: f64,
+    due: f64,
+    /// Whether the value stands out.
+    stands: u8,
+}
+
 impl Factors<'_> {
     fn rates(&self) -> (Vec<f64>, Vec<f64>) {
         let n = self.columns.n;
-        let (red, runs) =
-            self.counts.iter().zip(self.weights).fold((0.5, 1.0), |(red, runs), (count, weight)| {
-                (red + count.red * weight, runs + count.runs() * weight)
-            });
-        let mut start: Vec<f64> = match self.start {
+        let weighed: Vec<(f64, f64)> = (self.counts.iter().zip(self.weights))
+            .map(|(count, weight)| (weight * count.red, weight * count.runs()))
+            .collect();
+        let (red, runs) = weighed.iter().fold((0.5, 1.0), |(red, runs), row| (red + row.0, runs + row.1));
+        let mut base: Vec<f64> = match self.start {
             Some(start) => start.to_vec(),
             None => vec![red / runs; n],
         };
         for (set, factor) in self.crossed {
             for row in self.columns.rows(set) {
-                start[row as usize] *= factor;
+                base[row as usize] *= factor;
             }
         }
-        let mut base = start;
         let mut factors: Vec<Vec<f64>> = self.columns.sizes.iter().map(|size| vec![1.0; *size]).collect();
         let mut firm = self.firm.clone().unwrap_or_else(|| vec![1.0; factors.len()]);
         let mut level = 1.0;
         // Values that stand out: what is seen in their rows says nothing about the others.
-        let mut notable: Vec<Vec<bool>> = self.columns.sizes.iter().map(|size| vec![false; *size]).collect();
+        let mut notable: Vec<Vec<u8>> = self.columns.sizes.iter().map(|size| vec![0; *size]).collect();
         let mut spoilt: Vec<u8> = vec![0; n];
         let mut even = false;
         for sweep in 0..SWEEPS {
@@ -112,12 +119,10 @@ impl Factors<'_> {
                 // Where most stands out, nothing does.
                 even = true;
                 spoilt.fill(0);
-                notable.iter_mut().for_each(|values| values.fill(false));
+                notable.iter_mut().for_each(|values| values.fill(0));
             }
-            let sums = (0..n).filter(|row| spoilt[*row] == 0).fold((0.5, 0.5), |(red, due), row| {
-                let (count, weight) = (self.counts[row], self.weights[row]);
-                (red + weight * count.red, due + weight * base[row] * count.runs())
-            });
+            let whole = weighed.iter().zip(&base).zip(&spoilt).filter(|(_, spoilt)| **spoilt == 0);
+            let sums = whole.fold((0.5, 0.5), |(red, due), ((row, base), _)| (red + row.0, due + base * row.1));
             let wanted = (level * sums.0 / sums.1).clamp(*self.level.start(), *self.level.end());
             base.iter_mut().for_each(|base| *base *= wanted / level);
             level = wanted;
@@ -127,16 +132,21 @@ impl Factors<'_> {
                 if size * 2 > n.max(8) {
                     continue;
                 }
-                let (mut reds, mut due) = (vec![0.0; size], vec![0.0; size]);
-                for (row, value) in column.iter().enumerate().filter(|(_, value)| **value != NONE) {
-                    if spoilt[row] > u8::from(notable[label][*value as usize]) {
-                        continue;
+                let standing = &mut notable[label];
+                let mut sums: Vec<Sum> =
+                    standing.iter().map(|stands| Sum { red: 0.0, due: 0.0, stands: *stands }).collect();
+                for (((value, row), base), spoilt) in column.iter().zip(&weighed).zip(&base).zip(&spoilt) {
+                    // A row without this label has no place among the sums.
+                    if let Some(sum) = sums.get_mut(*value as usize)
+                        && *spoilt <= sum.stands
+                    {
+                        sum.red += row.0;
+                        sum.due += base * row.1;
                     }
-                    let weight = self.weights[row];
-                    reds[*value as usize] += weight * self.counts[row].red;
-                    due[*value as usize] += weight * base[row] * self.counts[row].runs();
                 }
-                due.iter_mut().zip(&factors[label]).for_each(|(due, factor)| *due /= factor);
+                let reds: Vec<f64> = sums.iter().map(|sum| sum.red).collect();
+                let mut due: Vec<f64> =
+                    sums.iter().zip(&factors[label]).map(|(sum, factor)| sum.due / factor).collect();
                 let middle = if self.firm.is_some() { 1.0 } else { median(&reds, &due) };
                 due.iter_mut().for_each(|due| *due *= middle);
                 level *= middle;
@@ -144,20 +154,25 @@ impl Factors<'_> {
                     firm[label] = 1.0 / spread(&reds, &due);
                 }
                 let firm = firm[label];
-                let mut change = vec![1.0; size];
-                let mut turned = vec![0i8; size];
+                let mut change = vec![(1.0, 0i8); size];
                 for value in 0..size {
                     let most = if even { f64::INFINITY } else { (self.most)(label, value as u32) };
                     let free = (firm + reds[value]) / (firm + due[value]);
                     let factor = free.min(most);
-                    change[value] = middle * factor / factors[label][value];
+                    let stands = u8::from(free > most);
+                    let times = middle * factor / factors[label][value];
+                    change[value] = (times, stands as i8 - standing[value] as i8);
                     factors[label][value] = factor;
-                    turned[value] = i8::from(free > most) - i8::from(notable[label][value]);
-                    notable[label][value] = free > most;
+                    standing[value] = stands;
                 }
-                for (row, value) in column.iter().enumerate().filter(|(_, value)| **value != NONE) {
-                    base[row] *= change[*value as usize];
-                    spoilt[row] = spoilt[row].saturating_add_signed(turned[*value as usize]);
+                for (value, base) in column.iter().zip(&mut base) {
+                    *base *= change.get(*value as usize).map_or(1.0, |(times, _)| *times);
+                }
+                if change.iter().any(|(_, turned)| *turned != 0) {
+                    for (value, spoilt) in column.iter().zip(&mut spoilt) {
+                        let turned = change.get(*value as usize).map_or(0, |(_, turned)| *turned);
+                        *spoilt = spoilt.saturating_add_signed(turned);
+                    }
                 }
             }
         }
@@ -224,7 +239,11 @@ impl<'a> Estimate<'a> {
         // Rows that stand out are left out of the first estimate.
         for _ in 0..4 {
             let base = estimate.rates(&estimate.outlying).0;
-            estimate.outlying = estimate.stand_out(&base);
+            let outlying = estimate.stand_out(&base);
+            if outlying == estimate.outlying {
+                break;
+            }
+            estimate.outlying = outlying;
         }
         estimate
     }

@@ -108,7 +108,7 @@ fn table(before: bool, rates: impl Fn(u32, u32, u32) -> (f64, f64)) -> Table {
 }
 
 fn blamed(table: &Table) -> Vec<String> {
-    blame(table).iter().map(|cause| write_labels(&cause.labels)).collect()
+    blame(table, 2).iter().map(|cause| write_labels(&cause.labels)).collect()
 }
 
 #[test]
