@@ -7,4 +7,5 @@
 mod blind;
 mod green;
 mod rows;
-mod watch;
+
+use crate::fixtures::watch;

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test, as it should")]
 
+mod folder;
 #[cfg(feature = "sandbox")]
 mod object_store;
 mod postgresql;
+mod sftp;
 mod webhook;

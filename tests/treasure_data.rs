@@ -50,6 +50,7 @@ fn job() -> Job {
     let deliver_to = Address {
         url: Secret::new(RESULT_URL),
         shown: "postgresql://…@db.example:5432/landfall/canary".into(),
+        place: "canary".into(),
         mode: Mode::Append,
     };
     Job { run: Arc::new(run()), deliver_to, deadline: Timestamp::from_secs(1_440_452_940) }
@@ -682,12 +683,12 @@ mod seed {
     async fn with_more_rows_serves_a_smaller_sample_too() {
         let stand_in = StandIn::start().await;
         let driver = driver(&stand_in.url);
-        let _ = driver.prepare(Sample { rows: 50 }).await;
+        let _ = driver.prepare(Sample::of(50)).await;
         let show = stand_in.lines().remove(0);
         let large = show.strip_prefix("GET /v3/table/show/landfall/").expect("shows the table");
         stand_in.says(&show, [shows(50, &schema().await)]).says(ISSUE, [ok(json!({"job_id": "123"}))]);
         for rows in [50, 20] {
-            driver.prepare(Sample { rows }).await.expect("filled");
+            driver.prepare(Sample::of(rows)).await.expect("filled");
         }
         assert_eq!(stand_in.times_heard(&show), 2, "the failed try and one more");
         driver.submit(&job()).await.expect("accepted");

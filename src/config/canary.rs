@@ -10,8 +10,8 @@ use super::{
     plan::CanaryPlan, problem::Problems,
 };
 use crate::canary::{
-    CanaryName, Labels, Mode, PlatformName, Route, RouteId, Sample, Schedule, TargetName, schedule::ScheduleError,
-    time::Brief,
+    CanaryName, Labels, Mode, PlatformName, Route, RouteId, Sample, Schedule, TargetName, sample::SEED_COLUMNS,
+    schedule::ScheduleError, time::Brief,
 };
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct SampleTable {
     rows: Option<Spanned<i64>>,
+    without: Option<Vec<Spanned<String>>>,
 }
 
 /// What canaries are read with.
@@ -87,10 +88,12 @@ pub(super) fn read(
         }
     }
     if skip {
-        product.retain(|(platform, target, mode)| can(platform, *mode) && can(target, *mode));
+        product
+            .retain(|(platform, target, mode)| can(platform, *mode) && can(target, *mode) && reaches(platform, target));
     } else {
         reading.refuse_impossible("target", &targets, &modes);
         reading.refuse_impossible("platform", &platforms, &modes);
+        reading.refuse_unnamed(&platforms, &targets);
     }
     // A file that could not be read may hold what is missing here.
     if reading.reader.problems.len() > before || !reading.reader.all_read {
@@ -116,6 +119,11 @@ pub(super) fn read(
 
 fn can<N>(known: &Known<'_, N>, mode: Mode) -> bool {
     known.modes.is_empty() || known.modes.contains(&mode)
+}
+
+/// Whether the platform has a name for the target, or needs none.
+fn reaches(platform: &Known<'_, PlatformName>, target: &Known<'_, TargetName>) -> bool {
+    platform.outputs.as_ref().is_none_or(|names| names.iter().any(|name| name == target.written))
 }
 
 struct Reading<'a, 'b, 't> {
@@ -229,15 +237,29 @@ impl<'b, 't> Reading<'_, 'b, 't> {
     }
 
     fn sample(&mut self, written: Option<SampleTable>) -> Sample {
-        let Some(rows) = written.and_then(|table| table.rows) else { return Sample::default() };
-        match u32::try_from(*rows.get_ref()) {
-            Ok(n @ 1..=Sample::MOST_ROWS) => Sample { rows: n },
-            _ => {
-                let hint = format!("write 1 to {}; {} show every hard value", Sample::MOST_ROWS, Sample::DEFAULT_ROWS);
-                self.wrong(rows.span(), format!("`rows = {}` is out of range", rows.get_ref()), hint);
-                Sample::default()
+        let mut sample = Sample::default();
+        let Some(written) = written else { return sample };
+        if let Some(rows) = written.rows {
+            match u32::try_from(*rows.get_ref()) {
+                Ok(n @ 1..=Sample::MOST_ROWS) => sample.rows = n,
+                _ => {
+                    let most = Sample::MOST_ROWS;
+                    let hint = format!("write 1 to {most}; {} show every hard value", Sample::DEFAULT_ROWS);
+                    self.wrong(rows.span(), format!("`rows = {}` is out of range", rows.get_ref()), hint);
+                }
             }
         }
+        for name in written.without.iter().flatten() {
+            match sample.without.and(name.get_ref()) {
+                Some(without) => sample.without = without,
+                None => {
+                    let names = SEED_COLUMNS.iter().map(|column| column.name);
+                    let hint = near::hint(name.get_ref(), "columns that may be left out", names);
+                    self.wrong(name.span(), format!("no column `{}` to leave out", brief(name.get_ref())), hint);
+                }
+            }
+        }
+        sample
     }
 
     /// A list of names of platforms or targets.
@@ -309,6 +331,22 @@ impl<'b, 't> Reading<'_, 'b, 't> {
                 let what = format!("{what} `{}` ({}) cannot do mode `{}`", known.written, known.kind, mode.get_ref());
                 let hint = format!("it can do {}; or write skip_impossible = true", able.join(", "));
                 self.wrong(at, what, hint);
+            }
+        }
+    }
+
+    /// A platform that knows targets by names of its own must have one for each target.
+    fn refuse_unnamed(
+        &mut self,
+        platforms: &[(Range<usize>, &Known<'_, PlatformName>)],
+        targets: &[(Range<usize>, &Known<'_, TargetName>)],
+    ) {
+        for (_, platform) in platforms {
+            for (at, target) in targets.iter().filter(|(_, target)| !reaches(platform, target)) {
+                let what = format!("platform `{}` has no name for target `{}`", platform.written, target.written);
+                let table = format!("[platform.{}.{}.outputs]", platform.written, platform.kind);
+                let hint = format!("write {} = … in {table}; or write skip_impossible = true", target.written);
+                self.wrong(at.clone(), what, hint);
             }
         }
     }

@@ -36,11 +36,11 @@ pub use length::Length;
 pub use near::nearest;
 pub use plan::{
     AgentPlan, CanaryPlan, HeartbeatPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, Rules, SilencePlan,
-    SilenceTime, TargetPlan, UpkeepPlan, worst_detection,
+    SilenceTime, TargetCaps, TargetPlan, UpkeepPlan, worst_detection,
 };
 pub use problem::{Problem, Problems};
 pub use secret::{PLACEHOLDER, SecretSource};
-pub use section::{Kind, Kinds, Opening, Section};
+pub use section::{Kind, Kinds, Opening, Outputs, Section};
 pub use select::check_selector;
 
 use crate::canary::{CanaryName, Route, RouteId, Timestamp};

@@ -14,9 +14,9 @@ use super::{
     decode::{decode, kind_of},
     file::in_order,
     labels, near,
-    plan::{AgentPlan, PlatformPlan, TargetPlan},
+    plan::{AgentPlan, PlatformPlan, TargetCaps, TargetPlan},
     problem::Problems,
-    section::{Kind, Opening, Section},
+    section::{Kind, Opening, Outputs, Section},
 };
 use crate::canary::{Mode, NameError, PlatformName, TargetName};
 
@@ -39,6 +39,8 @@ struct PlatformTable {
 #[serde(deny_unknown_fields)]
 struct TargetTable {
     labels: Option<labels::Written>,
+    rows_per_hour: Option<Spanned<i64>>,
+    reads_per_hour: Option<Spanned<i64>>,
 }
 
 /// Keys that hold a table and are no kinds.
@@ -59,6 +61,8 @@ pub(super) struct Known<'t, N> {
     pub kind: &'static str,
     /// Empty: any.
     pub modes: &'static [Mode],
+    /// The targets that a platform has a name for; none: it takes a target's own address.
+    pub outputs: Option<Vec<String>>,
 }
 
 impl Reader<'_> {
@@ -95,10 +99,14 @@ impl Reader<'_> {
             let name = self.name(declared, TargetName::new);
             let (own, kind) = self.own::<TargetTable, T>("target", declared, kinds);
             let labels = labels::read(own.labels, &declared.section, self.problems);
+            let caps = TargetCaps {
+                rows_per_hour: self.limit(declared, "rows_per_hour", own.rows_per_hour, 1),
+                reads_per_hour: self.limit(declared, "reads_per_hour", own.reads_per_hour, TargetCaps::LEAST_READS),
+            };
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(TargetPlan { name, labels, driver });
+                plans.push(TargetPlan { name, labels, caps, driver });
             }
         }
         (plans, known)
@@ -132,6 +140,19 @@ impl Reader<'_> {
             ));
             default
         })
+    }
+
+    /// A limit that is not there unless it is written, and is never below `least`.
+    fn limit(&mut self, declared: &Declared<'_>, key: &str, written: Option<Spanned<i64>>, least: u32) -> Option<u32> {
+        let written = written?;
+        let number = *written.get_ref();
+        let limit = u32::try_from(number).ok().filter(|n| *n >= least);
+        if limit.is_none() {
+            let hint = format!("write an integer from {least} to {}; absent, there is no limit", u32::MAX);
+            let what = format!("`{key} = {number}` is out of range");
+            self.problems.push(declared.section.problem(written.span(), what, Some(hint)));
+        }
+        limit
     }
 
     /// Tells the table's own keys from the kind's table.
@@ -229,5 +250,17 @@ fn known_as<'t, N: Clone, D>(
         labels: labels.clone(),
         kind: kind.map_or("", |(kind, _)| kind.name),
         modes: kind.map_or(&[], |(kind, _)| kind.modes),
+        outputs: kind.and_then(|(kind, section)| outputs(kind.outputs, section)),
+    }
+}
+
+/// The keys of a kind's `outputs`, if it names targets.
+fn outputs(named: Outputs, section: &Section<'_>) -> Option<Vec<String>> {
+    let written = section.table.get_ref().get("outputs").and_then(table);
+    let keys = written.map(|table| table.keys().map(|key| key.get_ref().to_string()).collect());
+    match named {
+        Outputs::Addressed => None,
+        Outputs::NamedIfGiven => keys,
+        Outputs::Named => Some(keys.unwrap_or_default()),
     }
 }

@@ -136,8 +136,29 @@ pub struct TargetPlan<T> {
     pub name: TargetName,
     /// Its labels, in file order.
     pub labels: Labels,
+    /// What canaries may cost there.
+    pub caps: TargetCaps,
     /// The opened driver.
     pub driver: T,
+}
+
+/// What canaries may cost a target. None: as much as its routes need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetCaps {
+    /// Most rows that runs begun in any hour write, or would write.
+    pub rows_per_hour: Option<u32>,
+    /// Most times in any hour that the agent looks for runs.
+    pub reads_per_hour: Option<u32>,
+}
+
+impl TargetCaps {
+    /// Fewer looks than this and a run would wait for its last one longer than a run may be pending.
+    pub const LEAST_READS: u32 = 360;
+
+    /// Looks are at least so long apart.
+    pub fn pause(&self) -> Duration {
+        self.reads_per_hour.map_or(Duration::ZERO, |reads| Duration::from_secs(3600) / reads.max(1))
+    }
 }
 
 /// `[notify.NAME]`.
@@ -194,6 +215,15 @@ pub struct CanaryPlan {
 }
 
 impl<P, T, N> Plan<P, T, N> {
+    /// How long a look at a target may have to wait for its turn: a turn for each route whose table is its
+    /// own, and one for all others together.
+    pub fn pause(&self, name: &TargetName) -> Duration {
+        let own = |target: &&TargetPlan<T>| target.name == *name;
+        let pause = self.targets.iter().find(own).map_or(Duration::ZERO, |target| target.caps.pause());
+        let apart = self.routes.iter().filter(|route| route.target == *name && route.mode.displaces());
+        if pause.is_zero() { pause } else { pause.saturating_mul(1 + apart.count() as u32) }
+    }
+
     /// The canary of a route.
     pub fn canary(&self, name: &CanaryName) -> Option<&CanaryPlan> {
         self.canaries.iter().find(|canary| canary.name == *name)
@@ -207,6 +237,7 @@ const TELL: Duration = Duration::from_secs(5);
 
 /// The worst time from a total fault to the page: the wait for the next run, the objective after
 /// which it is overdue at the latest, the control, the objective of the confirming run, the page.
-pub fn worst_detection(longest_gap: Duration, objective: Duration) -> Duration {
-    longest_gap + objective + CONTROL + objective + TELL
+/// `pause`: how long looks at the target are apart at least; either run may have to wait for one.
+pub fn worst_detection(longest_gap: Duration, objective: Duration, pause: Duration) -> Duration {
+    longest_gap + objective + pause + CONTROL + objective + pause + TELL
 }

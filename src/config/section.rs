@@ -54,6 +54,19 @@ pub struct Kind<'a, T> {
     pub open: Box<dyn Fn(&Opening<'_>) -> Result<T, Problems> + 'a>,
     /// Modes this kind can write or be written in. Empty: any, or none of its business.
     pub modes: &'static [Mode],
+    /// Whether its table's `outputs` has a key for each target that it can write to.
+    pub outputs: Outputs,
+}
+
+/// Whether a kind of platform knows targets by names of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// It takes a target's own address.
+    Addressed,
+    /// It does, unless the config gives names.
+    NamedIfGiven,
+    /// Always.
+    Named,
 }
 
 impl<'a, T> Kind<'a, T> {
@@ -63,7 +76,17 @@ impl<'a, T> Kind<'a, T> {
         modes: &'static [Mode],
         open: impl Fn(&Opening<'_>) -> Result<T, Problems> + 'a,
     ) -> Self {
-        Self { name, open: Box::new(open), modes }
+        Self { name, open: Box::new(open), modes, outputs: Outputs::Addressed }
+    }
+
+    /// The same for a platform that knows targets by names of its own if the config gives any.
+    pub fn naming_outputs_if_given(self) -> Self {
+        Self { outputs: Outputs::NamedIfGiven, ..self }
+    }
+
+    /// The same for a platform that knows targets by names of its own.
+    pub fn naming_outputs(self) -> Self {
+        Self { outputs: Outputs::Named, ..self }
     }
 }
 

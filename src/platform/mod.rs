@@ -1,7 +1,11 @@
 //! FLOOR 2, platforms: systems that accept queries and push results out. A driver looks once;
 //! waiting, retrying and timing out live in `agent::run` alone.
 
+pub mod hiveserver2;
+pub mod http_job;
+pub mod sample_sql;
 pub mod treasure_data;
+pub mod trino;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -125,6 +129,12 @@ impl PlatformError {
     /// Whether asking again may help.
     pub fn may_pass(&self) -> bool {
         !matches!(self, Self::Denied { .. } | Self::Refused { .. } | Self::NotFound)
+    }
+
+    /// Whether a submit that failed with this certainly started nothing: it was answered with a no, or
+    /// never arrived.
+    pub fn never_started(&self) -> bool {
+        self.answered() || matches!(self, Self::Unreachable { never_arrived: true, .. })
     }
 
     /// Whether it answered at all. What did not answer was not heard: `unknown`, not `failed`.

@@ -3,8 +3,10 @@
 
 mod address;
 mod bucket;
+mod mysql;
 mod outlet;
 mod postgresql;
+mod sftp;
 pub mod text;
 mod web;
 
@@ -94,6 +96,8 @@ impl Courier {
                 Destination::Web(to) => web::put(&self.client, to, &parcel).await,
                 Destination::Bucket(to) => bucket::put(&self.client, to, &parcel).await,
                 Destination::PostgreSql(to) => postgresql::write(&self.outlets, to, &parcel).await,
+                Destination::MySql(to) => mysql::write(&self.outlets, to, &parcel).await,
+                Destination::Sftp(to) => sftp::put(&self.outlets, to, &parcel).await,
                 Destination::Table(to) => {
                     let (to, warehouse, now) = (to.clone(), warehouse.clone(), parcel.now);
                     let rowset = copied(parcel.rowset, parcel.copies);
@@ -119,6 +123,15 @@ impl Courier {
 fn copied(rowset: &Rowset, copies: u32) -> Rowset {
     let rows = rowset.rows.iter().flat_map(|row| std::iter::repeat_n(row.clone(), copies as usize)).collect();
     Rowset { columns: rowset.columns.clone(), rows }
+}
+
+/// The name of a file beside another one: a second copy of what cannot be added to.
+fn neighbour(path: &str) -> String {
+    let name_at = path.rfind('/').map_or(0, |at| at + 1);
+    match path[name_at..].find('.') {
+        Some(dot) => format!("{}-2{}", &path[..name_at + dot], &path[name_at + dot..]),
+        None => format!("{path}-2"),
+    }
 }
 
 /// A failed request without its URL, which may hold a password.

@@ -9,8 +9,9 @@ use std::io::Read;
 use serde::Deserialize;
 
 pub use json::document;
-pub(crate) use json::row;
+pub(crate) use json::{numbered_row, row};
 
+use super::dialect::Dialect;
 use crate::canary::{Cell, Sample, Tally, sample::COLUMNS};
 
 /// How rows stand in a file.
@@ -87,30 +88,41 @@ pub fn room(sample: Sample) -> usize {
     Tally::enough(sample) as usize * ROW + MARGIN
 }
 
-/// Reads the first `most` rows of a file, gzipped or not (its first bytes tell), unpacked up to
-/// `room` bytes.
-pub fn file(bytes: &[u8], format: Format, delimiter: u8, room: usize, most: usize) -> Decoded {
+/// Reads the first `most` rows of a file, packed or not (its first bytes tell), unpacked up to `room`
+/// bytes.
+pub fn file(bytes: &[u8], dialect: &Dialect, room: usize, most: usize) -> Decoded {
     let (unpacked, cut_off);
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        (unpacked, cut_off) = gunzip(bytes, room);
+    let bytes = if bytes.starts_with(GZIP) {
+        (unpacked, cut_off) = unpack(flate2::read::MultiGzDecoder::new(bytes), room);
+        &unpacked[..]
+    } else if is_bzip2(bytes) {
+        (unpacked, cut_off) = unpack(bzip2::read::MultiBzDecoder::new(bytes), room);
         &unpacked[..]
     } else {
         cut_off = bytes.len() > room;
         &bytes[..bytes.len().min(room)]
     };
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let mut decoded = match format {
-        Format::Csv | Format::Tsv => text::rows(bytes, delimiter, most),
+    let mut decoded = match dialect.format {
+        Format::Csv | Format::Tsv => text::rows(bytes, dialect, most),
         Format::Jsonl => json::lines(bytes, most),
     };
     decoded.broken |= cut_off;
     decoded
 }
 
+/// How a gzipped file begins.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// `BZh`, a level, and the mark of a first block or of the end.
+fn is_bzip2(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..])
+}
+
 /// Unpacks up to `room` bytes. Whether there was more, or what there was is damaged, is the second.
-fn gunzip(bytes: &[u8], room: usize) -> (Vec<u8>, bool) {
+fn unpack(packed: impl Read, room: usize) -> (Vec<u8>, bool) {
     let mut unpacked = Vec::new();
-    let read = flate2::read::MultiGzDecoder::new(bytes).take(room as u64 + 1).read_to_end(&mut unpacked);
+    let read = packed.take(room as u64 + 1).read_to_end(&mut unpacked);
     let more = unpacked.len() > room;
     unpacked.truncate(room);
     (unpacked, more || read.is_err())

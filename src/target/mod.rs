@@ -2,16 +2,26 @@
 //! reads them. A driver looks once; waiting, retrying and timing out live in `agent`.
 
 pub mod decode;
+pub mod dialect;
+pub mod files;
+pub mod mysql;
 pub mod object_store;
 pub mod postgresql;
+pub mod sftp;
+mod shapes;
+pub mod treasure_data_table;
 pub mod webhook;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 
 use crate::canary::{Address, Run, Sighting, Timestamp};
+
+/// Longest wait for a read or a control, for most.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +57,24 @@ pub enum TargetError {
         /// What was wrong with it.
         detail: String,
     },
+    /// A control that may only read has read, and found nothing that proves anything. The target can be
+    /// seen; what is missing there cannot be called lost.
+    #[error("nothing is proven: {detail}")]
+    Unproven {
+        /// What was not there.
+        detail: String,
+    },
+}
+
+/// How controls prove a target: the key `control` of those that can do either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlBy {
+    /// By a row of the agent's own, written and read back.
+    #[default]
+    Write,
+    /// By a row of an earlier run, read back: for access that may only read. Nothing is swept then.
+    Read,
 }
 
 /// An external place where Result Output should land.
@@ -59,6 +87,12 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// prefix or delivery that is not there yet is a sighting of nothing, not an error.
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError>;
 
+    /// Longest that a look or a control may take: a target that takes longer cannot be seen. Only one whose
+    /// reads are jobs of a cluster needs more than a read of a server does.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     /// The place that this run's rows have to themselves, where there is one whose trouble (a lock, a
     /// table that is somebody else's) is not the trouble of other runs: it is read apart. None: the
     /// run shares a read with the others.
@@ -70,8 +104,26 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// reads it back, in a place of its own (`NAME__control`).
     async fn control(&self) -> Result<(), TargetError>;
 
+    /// Whether a read for many runs that failed for what one of them left may be made again for some of them
+    /// at a time: not where a read costs more than it tells.
+    fn parts_reads(&self) -> bool {
+        true
+    }
+
+    /// The same for the agent at work. A target to which it has read-only access ([`ControlBy::Read`])
+    /// reads back a row of a run that was minted no earlier than `since`, and is
+    /// [`Unproven`](TargetError::Unproven) if there is none. To others the time is nothing.
+    async fn control_since(&self, _since: Timestamp) -> Result<(), TargetError> {
+        self.control().await
+    }
+
     /// Removes canary rows older than a time; never anything else.
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError>;
+}
+
+/// What a control answers that may only read, and finds no row that is young enough.
+fn unproven() -> TargetError {
+    TargetError::Unproven { detail: "no row of a run that is young enough was there to be read back".to_owned() }
 }
 
 /// Cuts a text from outside to what an error keeps.

@@ -1,7 +1,8 @@
 //! A PostgreSQL table as a target.
 //!
 //! The agent needs SELECT on the canary's tables, DELETE on them to sweep, and either CREATE on the
-//! schema or a `NAME__control (marker text, at timestamptz)` with SELECT, INSERT and DELETE. A look
+//! schema or a `NAME__control (marker text, at timestamptz)` with SELECT, INSERT and DELETE; with
+//! `control = "read"` it needs SELECT alone. A look
 //! reads the whole table unless `marker` has an index: 20 ms for 100,000 rows (a day of three routes every minute),
 //! half a second for three million. Above that, `CREATE INDEX ON NAME (marker)` makes it 5 ms again.
 
@@ -20,7 +21,7 @@ use toml::Spanned;
 pub use place::{Outlet, Place, PlaceError, Tables};
 use session::Connections;
 
-use super::{Swept, Target, TargetError};
+use super::{ControlBy, Swept, Target, TargetError, shapes::Shapes};
 use crate::{
     canary::{Address, Mode, Run, Sighting, Timestamp},
     config::{Length, Opening, Problems, SecretSource},
@@ -45,6 +46,8 @@ struct Keys {
     table: Spanned<String>,
     schema: Option<Spanned<String>>,
     timeout: Option<Spanned<Length>>,
+    #[serde(default)]
+    control: ControlBy,
 }
 
 /// Opens `[target.NAME.postgresql]`.
@@ -97,7 +100,7 @@ pub fn open(opening: &Opening<'_>) -> Result<Arc<dyn Target>, Problems> {
     problems.extend([url.err(), result_url.err()].into_iter().flatten());
     match (place, outlet, tables) {
         (Some(place), Ok(outlet), Ok(tables)) if problems.is_empty() => {
-            Ok(Arc::new(PostgreSql::new(place, outlet, tables, patience)))
+            Ok(Arc::new(PostgreSql::new(place, outlet, tables, patience).controlled_by(keys.control)))
         }
         _ => Err(problems),
     }
@@ -111,13 +114,22 @@ pub struct PostgreSql {
     apart: Connections,
     outlet: Outlet,
     tables: Tables,
+    shapes: Shapes,
+    control: ControlBy,
 }
 
 impl PostgreSql {
     /// A target that the agent reads at `place`, and platforms write to through `outlet`.
     pub fn new(place: Place, outlet: Outlet, tables: Tables, patience: Duration) -> Self {
         let connections = || Connections::new(place.clone(), patience);
-        Self { connections: connections(), apart: connections(), outlet, tables }
+        Self {
+            connections: connections(),
+            apart: connections(),
+            outlet,
+            tables,
+            shapes: Shapes::default(),
+            control: ControlBy::Write,
+        }
     }
 
     /// Like [`new`](Self::new), from URLs.
@@ -125,6 +137,11 @@ impl PostgreSql {
         let secret = |text: &str| crate::canary::Secret::new(text);
         let place = Place::new(&secret(url), &Wire::default())?;
         Ok(Self::new(place, Outlet::new(&secret(result_url))?, Tables::new(None, table)?, patience))
+    }
+
+    /// The same with controls of another kind.
+    pub fn controlled_by(self, control: ControlBy) -> Self {
+        Self { control, ..self }
     }
 }
 
@@ -138,7 +155,7 @@ impl Target for PostgreSql {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let reading = reading::Reading { tables: &self.tables, runs };
+        let reading = reading::Reading { tables: &self.tables, shapes: &self.shapes, runs };
         let all_apart = runs.iter().all(|run| self.apart(run).is_some());
         let connections = if all_apart { &self.apart } else { &self.connections };
         for _ in 0..2 {
@@ -156,10 +173,21 @@ impl Target for PostgreSql {
     }
 
     async fn control(&self) -> Result<(), TargetError> {
-        self.connections.run(&control::Proof { tables: &self.tables }).await
+        self.control_since(Timestamp::EPOCH).await
+    }
+
+    async fn control_since(&self, since: Timestamp) -> Result<(), TargetError> {
+        match self.control {
+            ControlBy::Write => self.connections.run(&control::Proof { tables: &self.tables }).await,
+            ControlBy::Read => self.connections.run(&control::Trace { tables: &self.tables, since }).await,
+        }
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {
-        sweep::sweep(&self.connections, &self.tables, older_than).await
+        match self.control {
+            ControlBy::Write => sweep::sweep(&self.connections, &self.tables, older_than).await,
+            // Whoever may only read removes nothing: whoever lends the table has to.
+            ControlBy::Read => Ok(Swept::default()),
+        }
     }
 }

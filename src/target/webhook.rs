@@ -151,8 +151,9 @@ impl Target for Webhook {
             None => ("web", self.intake.address().to_string()),
         };
         let password = self.intake.password(&self.name).unwrap_or_else(|| Secret::new(""));
-        let url = |password: &str| format!("{scheme}://{}:{password}@{place}{}", intake::USER, self.path(run.marker));
-        Address { url: Secret::new(url(password.reveal())), shown: url("…"), mode: run.route.mode }
+        let path = self.path(run.marker);
+        let url = |password: &str| format!("{scheme}://{}:{password}@{place}{path}", intake::USER);
+        Address { url: Secret::new(url(password.reveal())), shown: url("…"), place: path, mode: run.route.mode }
     }
 
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {

@@ -6,9 +6,11 @@ use landfall::{
     canary::{Mode, Rows, Run, Secret, Sighting, Timestamp},
     http::Wire,
     target::{
-        Target, TargetError,
+        ControlBy, Target, TargetError,
         decode::Format,
-        object_store::{Layout, ObjectStore, Prefix, Settings},
+        dialect::{Compression, Dialect},
+        files::Prefix,
+        object_store::{Place, S3 as Bucket, Settings, target},
     },
 };
 
@@ -17,33 +19,33 @@ use crate::fixtures::{
     s3::{AGENT, Answer, BUCKET, PLATFORM, S3},
 };
 
-fn settings(server: &S3, layout: Layout) -> Settings {
-    Settings {
+fn bucket(server: &S3) -> Bucket {
+    Bucket {
         endpoint: Some(server.endpoint.parse().unwrap()),
         result_endpoint: None,
         region: "us-east-1".to_owned(),
         bucket: BUCKET.to_owned(),
-        prefix: Prefix::new("in/canary").unwrap(),
         access_key: Secret::new(AGENT[0]),
         secret_key: Secret::new(AGENT[1]),
         result_access_key: Secret::new(PLATFORM[0]),
         result_secret_key: Secret::new(PLATFORM[1]),
-        layout,
         path_style: true,
     }
 }
 
-fn store(settings: Settings) -> ObjectStore {
-    ObjectStore::new(settings, &Wire::default()).unwrap()
+fn store(bucket: Bucket, dialect: Dialect) -> Arc<dyn Target> {
+    let prefix = Prefix::new("in/canary").unwrap();
+    let settings = Settings { place: Place::S3(bucket), prefix, dialect, control: ControlBy::Write };
+    target(settings, &Wire::default()).unwrap()
 }
 
-async fn start() -> (S3, ObjectStore) {
+async fn start() -> (S3, Arc<dyn Target>) {
     let server = S3::start().await;
-    let store = store(settings(&server, Layout::of(Format::Csv)));
+    let store = store(bucket(&server), Dialect::of(Format::Csv));
     (server, store)
 }
 
-async fn look(store: &ObjectStore, run: &Arc<Run>) -> Sighting {
+async fn look(store: &Arc<dyn Target>, run: &Arc<Run>) -> Sighting {
     store.look(std::slice::from_ref(run)).await.unwrap().remove(0)
 }
 
@@ -74,8 +76,12 @@ async fn rows_land_in_every_format_packed_or_not() {
                     Format::Tsv => delimited(&values(&run), b'\t', false, &null),
                     Format::Jsonl => jsonl(&values(&run)),
                 };
-                let layout = Layout { gzip: packed, null_text: null_text.clone(), ..Layout::of(format) };
-                let store = store(settings(&server, layout));
+                let layout = Dialect {
+                    compression: if packed { Compression::Gz } else { Compression::None },
+                    null_text: null_text.clone(),
+                    ..Dialect::of(format)
+                };
+                let store = store(bucket(&server), layout);
                 let url = store.address(&run).url.reveal().to_owned();
                 let path = url.split_once("@/landings/").unwrap().1.split_once('?').unwrap().0.to_owned();
                 assert!(look(&store, &run).await.rows.nothing());
@@ -93,8 +99,8 @@ async fn null_is_told_from_the_empty_string_only_where_the_format_can() {
     let (server, run) = (S3::start().await, run(Mode::Append));
     server.put(&key(&run, ".csv"), &delimited(&values(&run), b',', true, "NULL"));
     let with = |null_text: Option<&str>| {
-        let layout = Layout { null_text: null_text.map(str::to_owned), ..Layout::of(Format::Csv) };
-        store(settings(&server, layout))
+        let layout = Dialect { null_text: null_text.map(str::to_owned), ..Dialect::of(Format::Csv) };
+        store(bucket(&server), layout)
     };
     assert!(look(&with(Some("NULL")), &run).await.complete());
     assert_eq!(look(&with(None), &run).await.rows.changed, 20);
@@ -235,15 +241,15 @@ async fn a_prefix_that_is_not_a_canarys_is_refused_and_left_alone() {
 async fn what_is_wrong_with_the_store_is_told_apart_and_holds_no_key() {
     let (server, good) = start().await;
     let run = run(Mode::Append);
-    let with = |change: fn(&mut Settings)| {
-        let mut settings = settings(&server, Layout::of(Format::Csv));
-        change(&mut settings);
-        store(settings)
+    let with = |change: fn(&mut Bucket)| {
+        let mut bucket = bucket(&server);
+        change(&mut bucket);
+        store(bucket, Dialect::of(Format::Csv))
     };
-    let denied = with(|settings| settings.secret_key = Secret::new("hunter2hunter2"));
-    let nobody = with(|settings| settings.access_key = Secret::new("HUNTER2HUNTER2"));
-    let missing = with(|settings| settings.bucket = "nosuch".to_owned());
-    let away = with(|settings| settings.endpoint = Some("http://127.0.0.1:1".parse().unwrap()));
+    let denied = with(|bucket| bucket.secret_key = Secret::new("hunter2hunter2"));
+    let nobody = with(|bucket| bucket.access_key = Secret::new("HUNTER2HUNTER2"));
+    let missing = with(|bucket| bucket.bucket = "nosuch".to_owned());
+    let away = with(|bucket| bucket.endpoint = Some("http://127.0.0.1:1".parse().unwrap()));
     for (store, kind) in [
         (denied, "access denied"),
         (nobody, ""),
@@ -263,8 +269,10 @@ async fn what_is_wrong_with_the_store_is_told_apart_and_holds_no_key() {
     }
     server.answer(Some(Answer::Status(503)));
     assert!(matches!(good.look(std::slice::from_ref(&run)).await, Err(TargetError::Unreachable { .. })));
-    server.answer(Some(Answer::Status(403)));
-    assert!(matches!(good.look(std::slice::from_ref(&run)).await, Err(TargetError::Denied { .. })));
+    for status in [401, 403] {
+        server.answer(Some(Answer::Status(status)));
+        assert!(matches!(good.look(std::slice::from_ref(&run)).await, Err(TargetError::Denied { .. })));
+    }
     server.answer(Some(Answer::Status(301)));
     assert!(good.look(std::slice::from_ref(&run)).await.is_err());
     server.answer(None);
@@ -333,16 +341,16 @@ async fn a_sweep_removes_old_canary_objects_and_nothing_else() {
 async fn platforms_get_a_url_with_keys_and_layout_and_people_one_without_the_secret() {
     let server = S3::start().await;
     let run = run(Mode::Append);
-    let layout = Layout {
-        gzip: true,
+    let layout = Dialect {
+        compression: Compression::Gz,
         delimiter: '|',
         null_text: Some("\\N".to_owned()),
         header: false,
-        ..Layout::of(Format::Csv)
+        ..Dialect::of(Format::Csv)
     };
-    let mut settings = settings(&server, layout);
-    settings.result_endpoint = Some("https://s3.example.com".parse().unwrap());
-    let address = store(settings).address(&run);
+    let mut bucket = bucket(&server);
+    bucket.result_endpoint = Some("https://s3.example.com".parse().unwrap());
+    let address = store(bucket, layout).address(&run);
     let rest = format!(
         "@/landings/in/canary/{}.csv.gz?format=csv&compression=gz&header=false&delimiter=%7C&null=%5CN\
          &region=us-east-1&endpoint=https%3A%2F%2Fs3.example.com&mode=append",

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use landfall::{
     agent::{Clock, sight::Sight},
     canary::{Mode, Rows, Run, Sighting, Timestamp, Value},
-    target::{Target, TargetError, postgresql::PostgreSql},
+    target::{ControlBy, Target, TargetError, postgresql::PostgreSql},
 };
 
 use crate::fixtures::{
@@ -132,7 +132,7 @@ async fn a_table_in_trouble_blinds_only_its_own_routes() {
     let (database, appended, replaced) = (database().await, run(Mode::Append), run(Mode::Replace));
     land(&database, &appended).await;
     let target = Arc::new(target(&database));
-    let sight = Sight::open(Arc::clone(&target) as Arc<dyn Target>, Clock::System);
+    let sight = Sight::open(Arc::clone(&target) as Arc<dyn Target>, Clock::System, std::time::Duration::ZERO);
     let table = target.apart(&replaced).unwrap();
     let look = |run: &Arc<Run>| sight.look(Arc::clone(run), &Clock::System);
 
@@ -339,4 +339,57 @@ async fn names_with_quotes_in_them_are_only_names() {
     database.sql(&format!("{}; {}", create(&quoted), insert(&quoted, &values(&run)))).await;
     assert!(look(&target, &run).await.complete());
     assert_eq!(database.count("SELECT count(*) FROM canary").await, 20);
+}
+
+#[tokio::test]
+async fn access_that_only_reads_is_proven_by_rows_of_young_runs_and_sweeps_nothing() {
+    let database = database().await;
+    let target = target(&database).controlled_by(ControlBy::Read);
+    let (before, after) = (NOON.minus(Duration::from_secs(60)), NOON.plus(Duration::from_secs(60)));
+    let unproven = |proven: Result<(), TargetError>| matches!(proven, Err(TargetError::Unproven { .. }));
+    assert!(unproven(target.control_since(before).await), "no table yet");
+    let run = run_at(Mode::Append, NOON);
+    land(&database, &run).await;
+    target.control_since(before).await.unwrap();
+    target.control().await.unwrap();
+    assert!(unproven(target.control_since(after).await), "the row is too old");
+    database.sql("INSERT INTO canary (marker, row_no) VALUES ('lfzzz', 1), ('zz', 2)").await;
+    assert!(unproven(target.control_since(after).await), "and these are no run's");
+    let replaced = run_at(Mode::Replace, after.plus(Duration::from_secs(1)));
+    let table = format!("canary__{}", replaced.route.id);
+    database.sql(&format!("{}; {}", create(&table), insert(&table, &values(&replaced)))).await;
+    target.control_since(after).await.unwrap();
+    assert_eq!(target.sweep(after.plus(Duration::from_secs(3600))).await.unwrap().removed, 0);
+    assert!(look(&target, &run).await.complete());
+    assert_eq!(database.count("SELECT count(*) FROM pg_class WHERE relname = 'canary__control'").await, 0);
+    database.sql("DROP TABLE canary; CREATE TABLE canary (id int)").await;
+    let foreign = target.control_since(before).await;
+    assert!(matches!(foreign, Err(TargetError::Foreign { .. })), "{foreign:?}");
+}
+
+/// What is no truncating of a table but another table of its name: the rows are right, and whoever relies
+/// on its columns is not served.
+#[tokio::test]
+async fn a_table_that_truncating_gave_other_columns_is_changed_and_the_next_run_is_not() {
+    let database = database().await;
+    let target = target(&database);
+    let at = |n: u64| run_at(Mode::Truncate, NOON.plus(Duration::from_secs(60 * n)));
+    let (first, second, third) = (at(0), at(1), at(2));
+    let table = target.address(&first).place;
+    let old = create(&table).replace("row_no BIGINT", "row_no NUMERIC(9)");
+    assert_ne!(old, create(&table));
+    database.sql(&format!("{old}; {}", insert(&table, &values(&first)))).await;
+    assert!(look(&target, &first).await.complete());
+    database.sql(&format!("DROP TABLE {table}; {}; {}", create(&table), insert(&table, &values(&second)))).await;
+    for _ in 0..2 {
+        let seen = look(&target, &second).await;
+        assert_eq!((seen.rows.right, seen.rows.changed), (19, 1), "as often as it is asked");
+        let told = &seen.rows.examples[0];
+        assert_eq!((&*told.expected, &*told.found), ("row_no numeric(9,0)", "row_no bigint"), "{told:?}");
+    }
+    database.sql(&format!("TRUNCATE TABLE {table}; {}", insert(&table, &values(&third)))).await;
+    assert!(look(&target, &third).await.complete());
+    // Nor is one whose table somebody else changes when it has landed.
+    database.sql(&format!("ALTER TABLE {table} ADD COLUMN late INT DEFAULT 1")).await;
+    assert!(look(&target, &third).await.complete());
 }

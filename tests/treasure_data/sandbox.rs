@@ -40,8 +40,12 @@ fn driver(running: &Running, engine: Engine) -> TreasureData {
 fn job(receiver: &StandIn, chance: u128) -> Job {
     let run = Run { marker: Marker::mint(now(), chance), ..run() };
     let url = receiver.url.replace("http://", "web://user:hunter2@");
-    let deliver_to =
-        Address { url: Secret::new(format!("{url}/landing")), shown: "web://…/landing".into(), mode: Mode::Append };
+    let deliver_to = Address {
+        url: Secret::new(format!("{url}/landing")),
+        shown: "web://…/landing".into(),
+        place: "/landing".into(),
+        mode: Mode::Append,
+    };
     Job { run: Arc::new(run), deliver_to, deadline: now().plus(Duration::from_secs(60)) }
 }
 

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    TreasureData,
-    job::{JobId, Report, Status},
-};
+use super::TreasureData;
 use crate::{
     canary::{Phase, Timestamp},
     platform::{PlatformError, Progress},
+    treasure_data_api::{JobId, Report, Status},
 };
 
 /// How long after the end of a query its export may take to be linked to it, where exports are

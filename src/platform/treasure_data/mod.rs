@@ -1,13 +1,10 @@
 //! Treasure Data: issues canary queries over the REST API v3, idempotent by the run's marker, and
 //! follows each job and the export that is linked to it.
 
-mod api;
 mod follow;
-mod job;
 mod prepare;
 mod seed;
 mod settings;
-mod veil;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,20 +15,17 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::{
-    api::{Answer, Api, Load, Reply},
-    follow::phases,
-    job::{JobId, Report, Status},
-    veil::Veil,
-};
+use self::follow::phases;
 use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume};
 use crate::{
     canary::{Mode, Phase, Run, Sample, Timestamp},
     config::{Opening, Problems},
     http::{Wire, WireError},
+    treasure_data_api::{Answer, Api, ApiError, JobId, Load, Reply, Report, Status},
 };
 
-pub use self::settings::{Account, Engine, WrongSetting};
+pub use self::settings::Account;
+pub use crate::treasure_data_api::{Engine, WrongSetting};
 
 /// A platform is not written to: no modes of its own.
 pub const MODES: &[Mode] = &[];
@@ -70,9 +64,9 @@ impl TreasureData {
         let api = Api::new(
             wire.client()?,
             account.endpoint.clone(),
+            &account.api_key,
             account.authorization.clone(),
             account.timeout,
-            Veil::new(&account.api_key),
         );
         Ok(Self { api, account, known: Mutex::default() })
     }
@@ -125,6 +119,19 @@ impl TreasureData {
     }
 }
 
+impl From<ApiError> for PlatformError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Denied(detail) => Self::Denied { detail },
+            ApiError::Refused(detail) => Self::Refused { detail },
+            ApiError::Throttled(retry_after) => Self::Throttled { retry_after },
+            ApiError::Broken(detail) => Self::Broken { detail },
+            ApiError::Unreachable { detail, never_arrived } => Self::Unreachable { detail, never_arrived },
+            ApiError::Nonsense(detail) => Self::Nonsense { detail },
+        }
+    }
+}
+
 #[async_trait]
 impl Platform for TreasureData {
     fn resume(&self) -> Resume {
@@ -136,7 +143,7 @@ impl Platform for TreasureData {
     }
 
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
-        self.api.veil.learn(&job.deliver_to.url);
+        self.api.learn(&job.deliver_to.url);
         let seed = self.seed_for(job.run.sample);
         let (query, marker) = (seed.query(&job.run), job.run.marker.to_string());
         let priority = self.account.priority.map(|priority| priority.to_string());
@@ -163,11 +170,11 @@ impl Platform for TreasureData {
                 Some(id) => id,
                 None => return self.find(&job.run).await?.ok_or(PlatformError::Refused { detail }),
             },
-            Ok(Reply::Missing(detail)) | Err(PlatformError::Refused { detail }) => {
+            Ok(Reply::Missing(detail)) | Err(ApiError::Refused(detail)) => {
                 self.doubt_seeds();
                 return Err(PlatformError::Refused { detail });
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         self.handle(&id, None)
     }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use md5::{Digest, Md5};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use super::{
-    TreasureData,
-    api::{Load, Reply},
-    seed::{Seed, hex},
+use super::{TreasureData, seed::Seed};
+use crate::{
+    canary::Sample,
+    platform::PlatformError,
+    treasure_data_api::{Load, Reply},
 };
-use crate::{canary::Sample, platform::PlatformError};
 
 /// How long after an accepted import the row count may lag behind. The count is a statistic; after
 /// this time the rows are there even if it does not show them.
@@ -65,7 +64,7 @@ impl TreasureData {
     /// all its rows. If none is, its own, which an earlier preparation may have made.
     pub(super) fn seed_for(&self, sample: Sample) -> Seed {
         let rows = self.known().ready.range(sample.rows..).next().copied().unwrap_or(sample.rows);
-        Seed::new(&self.account.seed_table, Sample { rows })
+        Seed::new(&self.account.seed_table, Sample::of(rows))
     }
 
     fn table_path<'a>(&'a self, call: &'a str, seed: &'a Seed) -> [&'a str; 4] {
@@ -99,18 +98,8 @@ impl TreasureData {
     }
 
     async fn import(&self, seed: &Seed, table: &Json) -> Result<(), PlatformError> {
-        let bytes = seed.import();
-        let sum = hex(&Md5::digest(&bytes));
         let id = seed.import_id(table["created_at"].as_str().unwrap_or_default());
-        let [kind, call, database, name] = self.table_path("import_with_id", seed);
-        let path = [kind, call, database, name, &id, "msgpack.gz"];
-        let answer = self.api.put(&path, Load::Bytes(bytes)).await?.done()?;
-        match answer.json["md5_hex"].as_str() {
-            Some(told) if !told.is_empty() && !told.eq_ignore_ascii_case(&sum) => {
-                Err(self.nonsense("the import arrived with another checksum than it was sent with"))
-            }
-            _ => Ok(()),
-        }
+        Ok(self.api.import(&self.account.database, &seed.table, &id, seed.import()).await?)
     }
 
     /// Looks after the seed tables again before the next submit: a job failed that may have missed

@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-use flate2::{Compression, GzBuilder};
 use md5::{Digest, Md5};
 use rmpv::Value as Pack;
 use serde_json::Value as Json;
 
-use crate::canary::{
-    Run, Sample, Value,
-    sample::{COLUMNS, Kind, MIX_STEP, SEED_COLUMNS, seed_row},
+use crate::{
+    canary::{
+        Run, Sample, Value,
+        sample::{COLUMNS, Kind, MIX_STEP, SEED_COLUMNS, seed_row},
+    },
+    treasure_data_api::{hex, mapped, packed},
 };
 
 /// `time` of every seed row, the start of the 2015 outage: every import needs one, and a fixed one
@@ -69,10 +71,7 @@ impl Seed {
 
     /// The rows as an import takes them: gzipped MessagePack maps.
     pub(super) fn import(&self) -> Vec<u8> {
-        use std::io::Write as _;
-        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
-        let written = gzip.write_all(&pack(self.rows));
-        written.and_then(|()| gzip.finish()).expect("writing to memory does not fail")
+        packed(&pack(self.rows))
     }
 
     /// The import's id, by which the platform takes the same rows once only. It names the rows and
@@ -106,10 +105,8 @@ impl Seed {
 
 /// The rows as MessagePack maps, one after the other.
 fn pack(rows: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for n in 0..rows {
-        let mut pairs = vec![(Pack::from("time"), Pack::from(TIME)), (Pack::from("n"), Pack::from(n))];
-        for (column, value) in SEED_COLUMNS.iter().zip(seed_row(n)) {
+    mapped((0..rows).map(|n| {
+        let seeds = SEED_COLUMNS.iter().zip(seed_row(n)).map(|(column, value)| {
             let value = match value {
                 Value::Null => Pack::Nil,
                 Value::Bool(set) => Pack::from(u8::from(set)),
@@ -118,19 +115,10 @@ fn pack(rows: u32) -> Vec<u8> {
                 Value::Text(text) => Pack::from(text),
                 Value::Marker(marker) => Pack::from(marker.to_string()),
             };
-            pairs.push((Pack::from(column.name), value));
-        }
-        rmpv::encode::write_value(&mut bytes, &Pack::Map(pairs)).expect("writing to memory does not fail");
-    }
-    bytes
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+            (column.name, value)
+        });
+        [("time", Pack::from(TIME)), ("n", Pack::from(n))].into_iter().chain(seeds).collect()
+    }))
 }
 
 #[cfg(test)]
@@ -143,7 +131,7 @@ mod tests {
     };
 
     fn seed(rows: u32) -> Seed {
-        Seed::new("landfall_seed", Sample { rows })
+        Seed::new("landfall_seed", Sample::of(rows))
     }
 
     fn run(rows: u32) -> Run {
@@ -158,7 +146,7 @@ mod tests {
             marker: Marker::mint(Timestamp::from_secs(1_440_452_640), 7),
             route: Arc::new(route),
             terms: Terms { due: Timestamp::EPOCH, objective: Duration::ZERO, deadline: Duration::ZERO },
-            sample: Sample { rows },
+            sample: Sample::of(rows),
             why: Why::Scheduled,
         }
     }

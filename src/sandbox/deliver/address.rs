@@ -18,7 +18,7 @@ const LONGEST: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// No `scheme://`.
-    #[error("Result Output URL has no scheme such as postgresql://, s3://, web:// or td://")]
+    #[error("Result Output URL has no scheme such as postgresql://, mysql://, s3://, sftp://, web:// or td://")]
     NoScheme,
     /// A scheme that cannot be written to here.
     #[error("Result Output type '{0}' is not supported")]
@@ -37,6 +37,10 @@ pub enum Destination {
     Bucket(Bucket),
     /// `postgresql://`: a table.
     PostgreSql(PostgreSql),
+    /// `mysql://`: a table.
+    MySql(MySql),
+    /// `sftp://`: a file.
+    Sftp(Sftp),
     /// `td://`: a table of the platform itself.
     Table(Table),
 }
@@ -98,6 +102,48 @@ pub struct PostgreSql {
     pub unique: Vec<String>,
 }
 
+/// A table in MySQL or MariaDB.
+#[derive(Clone, Debug)]
+pub struct MySql {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// Database.
+    pub database: String,
+    /// Table.
+    pub table: String,
+    /// Whether TLS is wanted.
+    pub tls: bool,
+    /// How rows are written.
+    pub mode: Mode,
+    /// Key columns of mode `update`.
+    pub unique: Vec<String>,
+}
+
+/// A file on an SFTP server.
+#[derive(Clone, Debug)]
+pub struct Sftp {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// The whole path, or one from where a login starts.
+    pub path: String,
+    /// How rows are written.
+    pub layout: Layout,
+    /// Append or replace.
+    pub mode: Mode,
+}
+
 /// A table of the platform itself.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -118,6 +164,8 @@ impl Destination {
             Destination::Web(_) => "web",
             Destination::Bucket(_) => "bucket",
             Destination::PostgreSql(_) => "postgresql",
+            Destination::MySql(_) => "mysql",
+            Destination::Sftp(_) => "sftp",
             Destination::Table(_) => "td",
         }
     }
@@ -128,6 +176,8 @@ impl Destination {
             Destination::Web(_) => Mode::Append,
             Destination::Bucket(to) => to.mode,
             Destination::PostgreSql(to) => to.mode,
+            Destination::MySql(to) => to.mode,
+            Destination::Sftp(to) => to.mode,
             Destination::Table(to) => to.mode,
         }
     }
@@ -138,6 +188,8 @@ impl Destination {
             Destination::Web(to) => to.url.host_str().map(str::to_owned),
             Destination::Bucket(to) => to.endpoint.host_str().map(str::to_owned),
             Destination::PostgreSql(to) => Some(to.host.clone()),
+            Destination::MySql(to) => Some(to.host.clone()),
+            Destination::Sftp(to) => Some(to.host.clone()),
             Destination::Table(_) => None,
         }
     }
@@ -159,6 +211,8 @@ impl FromStr for Destination {
             "web" | "webs" => read::web(scheme, parts, rest),
             "s3" => read::bucket(parts),
             "postgresql" | "postgres" => read::postgresql(parts),
+            "mysql" => read::mysql(parts),
+            "sftp" => read::sftp(parts),
             "td" => read::table(parts),
             other => Err(AddressError::Scheme(other.chars().take(40).collect())),
         }
@@ -167,7 +221,10 @@ impl FromStr for Destination {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::text::{Packing, QuotePolicy},
+        *,
+    };
 
     fn read(text: &str) -> Destination {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -193,7 +250,34 @@ mod tests {
         assert_eq!((to.path.as_str(), to.region.as_str(), to.mode), ("a/b.csv.gz", "eu-west-1", Mode::Replace));
         assert_eq!(to.endpoint.as_str(), "http://127.0.0.1:9000/");
         assert_eq!((to.layout.delimiter, to.layout.newline, to.layout.null.as_str()), ('\t', "\n", "\\N"));
-        assert!(to.layout.gzip && !to.layout.header);
+        assert!(to.layout.packing == Packing::Gz && !to.layout.header);
+    }
+
+    #[test]
+    fn an_sftp_url_has_a_login_a_path_and_a_dialect() {
+        let url =
+            "sftp://us%40er:p%2Fw@[::1]:2222/in/a.csv?compression=bzip2&delimiter=%7C&quote_policy=ALL&escape=%5C";
+        let Destination::Sftp(to) = read(url) else { panic!() };
+        assert_eq!((to.host.as_str(), to.port, to.user.as_str(), to.password.reveal()), ("::1", 2222, "us@er", "p/w"));
+        assert_eq!((to.path.as_str(), to.mode), ("in/a.csv", Mode::Append));
+        assert_eq!((to.layout.packing, to.layout.quotes), (Packing::Bzip2, QuotePolicy::All));
+        assert_eq!((to.layout.delimiter, to.layout.escape), ('|', Some('\\')));
+        let Destination::Sftp(to) = read("sftp://u:p@h/in/?user_directory_is_root=false&mode=replace") else {
+            panic!()
+        };
+        assert_eq!((to.path.as_str(), to.port, to.mode), ("/in/", 22, Mode::Replace));
+    }
+
+    #[test]
+    fn a_mysql_url_has_login_place_table_and_options() {
+        let url =
+            "mysql://us%40er:p%2Fw@db:3307/ware%20house/t?mode=update&unique=a,%20b&ssl=true&use_compression=true";
+        let Destination::MySql(to) = read(url) else { panic!() };
+        assert_eq!((to.user.as_str(), to.password.reveal(), to.host.as_str(), to.port), ("us@er", "p/w", "db", 3307));
+        assert_eq!((to.database.as_str(), to.table.as_str(), to.mode, to.tls), ("ware house", "t", Mode::Update, true));
+        assert_eq!(to.unique, ["a", "b"]);
+        let Destination::MySql(to) = read("mysql://u:p@[::1]/d/t") else { panic!() };
+        assert_eq!((to.host.as_str(), to.port, to.mode, to.tls), ("::1", 3306, Mode::Append, false));
     }
 
     #[test]
@@ -216,9 +300,19 @@ mod tests {
             "s3://K:S@/bucket/p?endpoint=file:///x",
             "s3://K:S@/bucket/p?newline=X",
             "postgresql://h/db/t",
+            "sftp://h/path",
+            "sftp://u:p@h/",
+            "sftp://u:p@h/a/../b",
+            "sftp://u:p@h/a?quote_policy=SOME",
+            "sftp://u:p@h/a?mode=truncate",
             "postgresql://u:p@h/db",
             "postgresql://u:p@h/db/t?mode=update",
             "postgresql://u:p@h/db/t?mode=upsert",
+            "mysql://h/db/t",
+            "mysql://u:p@h/db",
+            "mysql://u:p@h/db/t/x",
+            "mysql://u:p@h/db/t?mode=update",
+            "mysql://u:p@h/db/t?ssl=perhaps",
             "td://@/db",
             "td://@/db/t?mode=truncate",
             "web://h/%ff",

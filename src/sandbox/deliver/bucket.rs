@@ -3,7 +3,13 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
 
-use super::{DeliveryError, Parcel, address::Bucket, copied, text::FileFormat, unreachable};
+use super::{
+    DeliveryError, Parcel,
+    address::Bucket,
+    copied, neighbour,
+    text::{FileFormat, Packing},
+    unreachable,
+};
 use crate::canary::{Mode, Timestamp};
 
 /// What a signed path leaves as it is.
@@ -45,7 +51,8 @@ pub(super) async fn put(client: &reqwest::Client, to: &Bucket, parcel: &Parcel<'
 
 fn content_type(to: &Bucket) -> &'static str {
     match to.layout.format {
-        _ if to.layout.gzip => "application/gzip",
+        _ if to.layout.packing == Packing::Gz => "application/gzip",
+        _ if to.layout.packing == Packing::Bzip2 => "application/x-bzip2",
         FileFormat::Csv => "text/csv",
         FileFormat::Tsv => "text/tab-separated-values",
         FileFormat::JsonLines => "application/x-ndjson",
@@ -54,25 +61,16 @@ fn content_type(to: &Bucket) -> &'static str {
 
 /// A path that ends with a slash gets a name in it: the job's, or for `replace` always the same.
 fn path(to: &Bucket, parcel: &Parcel<'_>) -> String {
-    let ending = match to.layout.format {
-        FileFormat::Csv => "csv",
-        FileFormat::Tsv => "tsv",
-        FileFormat::JsonLines => "jsonl",
-    };
-    let packed = if to.layout.gzip { ".gz" } else { "" };
+    let ending = to.layout.ending();
     let path = match (to.path.ends_with('/'), to.mode) {
-        (true, Mode::Replace) => format!("{}result.{ending}{packed}", to.path),
-        (true, _) => format!("{}{}.{ending}{packed}", to.path, parcel.job),
+        (true, Mode::Replace) => format!("{}result.{ending}", to.path),
+        (true, _) => format!("{}{}.{ending}", to.path, parcel.job),
         (false, _) => to.path.clone(),
     };
     if !parcel.again || to.mode == Mode::Replace {
         return path;
     }
-    let name_at = path.rfind('/').map_or(0, |at| at + 1);
-    match path[name_at..].find('.') {
-        Some(dot) => format!("{}-2{}", &path[..name_at + dot], &path[name_at + dot..]),
-        None => format!("{path}-2"),
-    }
+    neighbour(&path)
 }
 
 /// The headers that prove who sends a request: AWS Signature Version 4.

@@ -18,13 +18,39 @@ pub enum FileFormat {
     JsonLines,
 }
 
+/// Which values are quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotePolicy {
+    /// Those that would break a line.
+    Minimal,
+    /// All but NULL.
+    All,
+    /// None.
+    None,
+}
+
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    None,
+    /// Gzip.
+    Gz,
+    /// Bzip2.
+    Bzip2,
+}
+
 /// How rows are written to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The kind of file.
     pub format: FileFormat,
-    /// Packed.
-    pub gzip: bool,
+    /// How it is packed.
+    pub packing: Packing,
+    /// Which values are quoted.
+    pub quotes: QuotePolicy,
+    /// Stands before a quote in quotes, or before what would break a line without them.
+    pub escape: Option<char>,
     /// Column names first.
     pub header: bool,
     /// Between values.
@@ -91,17 +117,70 @@ impl Layout {
             let head: Vec<Value> = names().map(Value::Text).collect();
             let lines = self.header.then_some(&head).into_iter().chain(&rowset.rows);
             for values in lines {
-                out.push_str(&line(values, self.delimiter, &self.null));
+                out.push_str(&self.line(values));
                 out.push_str(self.newline);
             }
         }
-        if self.gzip { gzip(out.as_bytes()) } else { out.into_bytes() }
+        match self.packing {
+            Packing::None => out.into_bytes(),
+            Packing::Gz => gzip(out.as_bytes()),
+            Packing::Bzip2 => bzip2(out.as_bytes()),
+        }
+    }
+
+    /// The ending of a file's name.
+    pub fn ending(&self) -> &'static str {
+        match (self.format, self.packing) {
+            (FileFormat::Csv, Packing::None) => "csv",
+            (FileFormat::Csv, Packing::Gz) => "csv.gz",
+            (FileFormat::Csv, Packing::Bzip2) => "csv.bz2",
+            (FileFormat::Tsv, Packing::None) => "tsv",
+            (FileFormat::Tsv, Packing::Gz) => "tsv.gz",
+            (FileFormat::Tsv, Packing::Bzip2) => "tsv.bz2",
+            (FileFormat::JsonLines, Packing::None) => "jsonl",
+            (FileFormat::JsonLines, Packing::Gz) => "jsonl.gz",
+            (FileFormat::JsonLines, Packing::Bzip2) => "jsonl.bz2",
+        }
+    }
+
+    fn line(&self, values: &[Value]) -> String {
+        let fields: Vec<String> = values.iter().map(|value| self.field(value)).collect();
+        fields.join(self.delimiter.encode_utf8(&mut [0; 4]))
+    }
+
+    fn field(&self, value: &Value) -> String {
+        let Some(text) = plain(value) else { return self.null.clone() };
+        match (self.quotes, self.escape) {
+            (QuotePolicy::Minimal, None) => field(value, self.delimiter, &self.null),
+            (QuotePolicy::None, None) => text,
+            (QuotePolicy::None, Some(escape)) => {
+                let breaks = |c: char| c == self.delimiter || c == escape || matches!(c, '\r' | '\n');
+                text.chars().flat_map(|c| breaks(c).then_some(escape).into_iter().chain([c])).collect()
+            }
+            (QuotePolicy::All | QuotePolicy::Minimal, _) => {
+                let special = |c: char| c == self.delimiter || matches!(c, '"' | '\r' | '\n');
+                let is_null = !self.null.is_empty() && text == self.null;
+                if self.quotes == QuotePolicy::Minimal && !is_null && !text.contains(special) {
+                    return text;
+                }
+                let before = self.escape.unwrap_or('"');
+                let needs = |c: char| c == '"' || Some(c) == self.escape;
+                let inner: String =
+                    text.chars().flat_map(|c| needs(c).then_some(before).into_iter().chain([c])).collect();
+                format!("\"{inner}\"")
+            }
+        }
     }
 }
 
 /// Packs bytes.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(bytes).and_then(|()| packer.finish()).expect("writing to memory does not fail")
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     packer.write_all(bytes).and_then(|()| packer.finish()).expect("writing to memory does not fail")
 }
 
@@ -124,7 +203,16 @@ mod tests {
 
     fn layout(format: FileFormat) -> Layout {
         let delimiter = if format == FileFormat::Tsv { '\t' } else { ',' };
-        Layout { format, gzip: false, header: true, delimiter, newline: "\r\n", null: "NULL".to_owned() }
+        Layout {
+            format,
+            packing: Packing::None,
+            quotes: QuotePolicy::Minimal,
+            escape: None,
+            header: true,
+            delimiter,
+            newline: "\r\n",
+            null: "NULL".to_owned(),
+        }
     }
 
     #[test]
@@ -132,6 +220,24 @@ mod tests {
         let text = String::from_utf8(layout(FileFormat::Csv).file(&rowset())).expect("text");
         let expected = "a,b\r\n\"x,\"\"y\"\"\nz\",NULL\r\n\"NULL\",-9223372036854775808\r\n\u{1F426},0.1\r\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn other_dialects_quote_all_or_nothing_and_escape_as_they_are_told() {
+        let write = |quotes, escape| {
+            let layout = Layout { quotes, escape, newline: "\n", ..layout(FileFormat::Csv) };
+            String::from_utf8(layout.file(&rowset()))
+                .expect("text")
+                .lines()
+                .skip(1)
+                .take(2)
+                .collect::<Vec<_>>()
+                .join("|")
+        };
+        assert_eq!(write(QuotePolicy::All, None), "\"x,\"\"y\"\"|z\",NULL");
+        assert_eq!(write(QuotePolicy::All, Some('\\')), "\"x,\\\"y\\\"|z\",NULL");
+        assert_eq!(write(QuotePolicy::None, None), "x,\"y\"|z,NULL");
+        assert_eq!(write(QuotePolicy::None, Some('\\')), "x\\,\"y\"\\|z,NULL");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl DirectTarget {
 impl Target for DirectTarget {
     fn address(&self, run: &Run) -> Address {
         let url = format!("virtual://{}/{}", self.name, run.marker);
-        Address { url: Secret::new(url.as_str()), shown: url, mode: run.route.mode }
+        Address { url: Secret::new(url.as_str()), shown: url, place: self.name.to_string(), mode: run.route.mode }
     }
 
     /// What it finds was true when the read began.

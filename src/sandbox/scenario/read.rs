@@ -232,7 +232,7 @@ fn read_canary(node: &Node, world: &mut World, wrongs: &mut Vec<Wrong>) {
         let mut keys = Keys::of(node, "sample", keys.wrongs());
         let rows = keys.int("rows", 1..=i64::from(Sample::MOST_ROWS));
         keys.done();
-        rows.and_then(|rows| u32::try_from(rows).ok()).map_or_else(Sample::default, |rows| Sample { rows })
+        rows.and_then(|rows| u32::try_from(rows).ok()).map_or_else(Sample::default, Sample::of)
     });
     keys.done();
     world.targets = targets.unwrap_or_else(|| std::mem::take(&mut world.targets));

@@ -189,6 +189,25 @@ impl Database {
         Ok(true)
     }
 
+    /// Removes rows by their numbers. Says how many were there.
+    pub(super) fn remove_rows(&mut self, table: &str, ids: &[i64], now: Timestamp) -> Result<i64, WarehouseError> {
+        let mut removed = 0;
+        self.transact(table, |database| {
+            {
+                let text = format!("DELETE FROM {} WHERE rowid = ?1", quote(table));
+                let mut delete = database.connection.prepare(&text)?;
+                for id in ids {
+                    removed += delete.execute([id])?;
+                }
+            }
+            let info = &mut database.table(table)?.info;
+            info.count = info.count.saturating_sub(removed as u64);
+            info.updated_at = now;
+            Ok(())
+        })?;
+        Ok(removed as i64)
+    }
+
     pub(super) fn tail(&mut self, table: &str, count: u32) -> Result<Rowset, WarehouseError> {
         let columns = self.table(table)?.info.columns.clone();
         let names: Vec<&str> = columns.iter().map(shown).chain(["time"]).collect();

@@ -26,6 +26,8 @@ pub(super) enum Statement {
     CreateAs { table: Name, if_absent: bool, query: Sql },
     /// `DROP TABLE [IF EXISTS] t`.
     Drop { table: Name, if_there: bool },
+    /// `DELETE FROM t WHERE …`; the query finds the numbers of its rows.
+    Delete { table: Name, rows: Sql },
 }
 
 /// A table's name as written.
@@ -91,6 +93,15 @@ pub(super) fn parse(text: &str, dialect: Dialect) -> Result<Statement, QueryErro
                 Some(table) if rest.at == tokens.len() => Ok(Statement::Drop { table, if_there }),
                 _ => refuse(),
             }
+        }
+        // Never a whole table by mistake; and Hive has no such statement.
+        "delete" if dialect == Dialect::Presto && rest.take("from") => {
+            let Some(table) = rest.table() else { return refuse() };
+            if !rest.take("where") {
+                return Err(QueryError::Fenced("it deletes without WHERE".to_owned()));
+            }
+            let found = ["SELECT", "rowid", "FROM"].map(Token::word);
+            Ok(Statement::Delete { table, rows: sql([&found, &tokens[2..]].concat())? })
         }
         _ => Err(QueryError::Fenced(head(&tokens))),
     }

@@ -139,6 +139,24 @@ fn writes_go_into_tables_of_the_account() {
 }
 
 #[test]
+fn rows_are_deleted_by_presto_where_it_is_said_which() {
+    let house = house();
+    let left = || house.one("SELECT count(1) FROM people");
+    for not in [
+        "DELETE FROM people",
+        "DELETE FROM people WHERE (",
+        "DELETE people WHERE 1 = 1",
+        "DELETE FROM none WHERE 1 = 1",
+    ] {
+        assert!(house.ask(not).is_err(), "{not}");
+    }
+    assert!(house.ask_in(Dialect::Hive, "DELETE FROM people WHERE name = 'ada'").is_err());
+    assert_eq!(left(), Value::Int(3));
+    assert_eq!(house.one("DELETE FROM one.people WHERE name IN ('ada', 'nobody') AND time < 200"), Value::Int(1));
+    assert_eq!((left(), house.warehouse.show_table("one", "people").expect("there").count), (Value::Int(2), 2));
+}
+
+#[test]
 fn an_unknown_table_is_named() {
     let error = house().ask("SELECT * FROM nowhere").expect_err("no such table");
     assert!(error.to_string().contains("nowhere"), "{error}");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Column, DatabaseInfo, Dialect, Import, QueryError, Rowset, TableInfo,
+    Column, DatabaseInfo, Dialect, Import, QueryError, Rowset, TableInfo, Type, Value,
     database::{self, Database},
     dialect::{Name, Sql, Statement, parse},
     fence::{self, Context, Limits, MOST_DATABASES},
@@ -218,6 +218,12 @@ impl Warehouse {
         locked(&database).write(table, rowset, replace, id, now)
     }
 
+    fn remove_rows(&self, name: (&str, &str), ids: Vec<i64>, now: Timestamp) -> Result<i64, WarehouseError> {
+        let (database, table) = name;
+        let database = self.database(database)?;
+        locked(&database).remove_rows(table, &ids, now)
+    }
+
     /// The newest rows of a table as JSON-like maps, newest last.
     pub fn tail(&self, database: &str, table: &str, count: u32) -> Result<Rowset, WarehouseError> {
         let database = self.database(database)?;
@@ -267,6 +273,17 @@ impl Warehouse {
                 let rowset = read(&query)?;
                 self.write((&database, &table), &rowset, false, now).map_err(refused)?;
                 Ok(Rowset::default())
+            }
+            Statement::Delete { table: name, rows } => {
+                let (database, table) = table(&name);
+                self.show_table(&database, &table).map_err(refused)?;
+                let found = read(&rows)?;
+                let ids = found.rows.iter().filter_map(|row| match row.first() {
+                    Some(Value::Int(id)) => Some(*id),
+                    _ => None,
+                });
+                let removed = self.remove_rows((&database, &table), ids.collect(), now).map_err(refused)?;
+                Ok(Rowset { columns: vec![("rows".to_owned(), Type::Long)], rows: vec![vec![Value::Int(removed)]] })
             }
             Statement::Drop { table: name, if_there } => {
                 let (database, table) = table(&name);

@@ -61,6 +61,14 @@ pub(crate) fn row(text: &str) -> Option<Vec<Cell>> {
     read(text, Row(&Columns::by_position())).ok()
 }
 
+/// Reads a JSON array that begins with a number; what follows are values of the columns named.
+pub(crate) fn numbered_row(text: &str, names: &[&str]) -> Option<(usize, Vec<Cell>)> {
+    let columns = Columns::by_name(["the number"].iter().chain(names).copied())?;
+    let cells = read(text, Row(&columns)).ok()?;
+    let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some((values.first()?.get().parse().ok()?, cells))
+}
+
 fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> serde_json::Result<S::Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut reader)?;

@@ -5,8 +5,8 @@ use std::io::Write;
 use super::*;
 use crate::canary::{Carries, Marker, Rows, Timestamp, Value, tally::EXAMPLES};
 
-const SAMPLE: Sample = Sample { rows: 20 };
-const CSV: Carries = Carries { null_is_empty: true, null_text: None, newlines_vary: true, without: Vec::new() };
+const SAMPLE: Sample = Sample::of(20);
+const CSV: Carries = Carries { null_is_empty: true, null_text: None, newlines_vary: true };
 
 fn marker() -> Marker {
     Marker::mint(Timestamp::from_secs(9), 42)
@@ -62,6 +62,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
 fn count(decoded: &Decoded, carries: &Carries) -> Rows {
     let mut tally = Tally::new(marker(), SAMPLE, carries);
     decoded.count(&mut tally, SAMPLE);
@@ -69,7 +75,8 @@ fn count(decoded: &Decoded, carries: &Carries) -> Rows {
 }
 
 fn read(bytes: &[u8], format: Format, delimiter: u8) -> Decoded {
-    file(bytes, format, delimiter, room(SAMPLE), Tally::enough(SAMPLE) as usize)
+    let dialect = Dialect { delimiter: delimiter as char, ..Dialect::of(format) };
+    file(bytes, &dialect, room(SAMPLE), Tally::enough(SAMPLE) as usize)
 }
 
 #[test]
@@ -121,16 +128,22 @@ fn a_column_that_is_not_there_changes_every_row() {
 }
 
 #[test]
-fn a_byte_order_mark_and_gzip_change_nothing() {
+fn a_byte_order_mark_and_packing_change_nothing() {
     let marked = [b"\xEF\xBB\xBF".as_slice(), &csv(b',', true)].concat();
     assert!(count(&read(&gzip(&marked), Format::Csv, b','), &CSV).complete());
     let two = [gzip(&csv(b',', true)), gzip(b"")].concat();
     assert!(count(&read(&two, Format::Csv, b','), &CSV).complete());
+    let two = [bzip2(&csv(b',', true)), bzip2(b"")].concat();
+    assert!(count(&read(&two, Format::Csv, b','), &CSV).complete());
+    // Text that begins as a packed file might.
+    let mut rows = count(&read(b"BZh9 is a word", Format::Csv, b','), &CSV);
+    rows.examples.clear();
+    assert_eq!((rows.missing, rows.changed), (19, 1));
 }
 
 #[test]
 fn nothing_in_a_file_is_nothing_and_not_garbage() {
-    for empty in [b"".as_slice(), b"\r\n", &gzip(b""), b"marker,row_no\r\n"] {
+    for empty in [b"".as_slice(), b"\r\n", &gzip(b""), &bzip2(b""), b"marker,row_no\r\n", &bzip2(b"marker,row_no\n")] {
         assert!(count(&read(empty, Format::Csv, b','), &CSV).nothing());
     }
     assert!(count(&document(br#"{"column_names":["marker"],"data":[]}"#, 9), &CSV).nothing());
@@ -143,8 +156,10 @@ fn garbage_is_changed_rows_and_never_a_loss() {
         let rows = count(&document(garbage, 100), &Carries::default());
         assert_eq!((rows.missing, rows.changed), (0, 20), "{garbage:?}");
     }
-    let rows = count(&read(&gzip(&csv(b',', true))[..9], Format::Csv, b','), &CSV);
-    assert_eq!((rows.missing, rows.changed), (0, 20));
+    for packed in [&gzip(&csv(b',', true))[..9], &bzip2(&csv(b',', true))[..60]] {
+        let rows = count(&read(packed, Format::Csv, b','), &CSV);
+        assert_eq!((rows.missing, rows.changed), (0, 20));
+    }
 }
 
 #[test]
@@ -156,10 +171,12 @@ fn what_breaks_off_lacks_what_does_not_follow() {
 }
 
 #[test]
-fn a_gzip_bomb_is_unpacked_no_further_than_its_room() {
-    let bomb = gzip(&vec![b'a'; 50_000_000]);
-    let decoded = read(&bomb, Format::Csv, b',');
-    assert!(decoded.broken && decoded.weight() < room(SAMPLE));
+fn a_bomb_is_unpacked_no_further_than_its_room() {
+    let zeros = vec![b'a'; 50_000_000];
+    for bomb in [gzip(&zeros), bzip2(&zeros)] {
+        let decoded = read(&bomb, Format::Csv, b',');
+        assert!(decoded.broken && decoded.weight() < room(SAMPLE));
+    }
 }
 
 #[test]

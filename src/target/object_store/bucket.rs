@@ -2,85 +2,142 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::TryStreamExt;
 use opendal::{
     Error, ErrorKind, HttpTransporter, OperationContext, Operator,
     options::{ListOptions, ReadOptions},
-    services::S3,
+    services,
 };
 
-use super::{settings::Settings, transport::Transport};
+use super::{
+    settings::{Access, Place},
+    transport::Transport,
+};
 use crate::{
-    canary::{Secret, Timestamp},
+    canary::{Address, Mode, Secret, Timestamp},
     http::Wire,
-    target::{TargetError, cut},
+    target::{
+        TargetError, cut,
+        files::{Below, Object, Page, Shelf},
+    },
 };
-
-/// An object as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Object {
-    /// Its full key.
-    pub(super) key: String,
-    /// Its length in bytes.
-    pub(super) size: u64,
-    /// Changes with its content.
-    pub(super) tag: Option<String>,
-    /// When it was written, by the store's clock.
-    pub(super) modified: Option<Timestamp>,
-}
-
-/// Some objects, in the order of their keys.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) objects: Vec<Object>,
-    /// There are more after these.
-    pub(super) more: bool,
-}
 
 /// A bucket with the agent's keys.
 pub(super) struct Bucket {
     operator: Operator,
-    name: String,
-    secrets: [Secret; 2],
+    place: Place,
+    secrets: Vec<Secret>,
+    /// Whether a listing may begin in the middle.
+    skips: bool,
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bucket({:?})", self.name)
+        write!(f, "Bucket({:?})", self.place.name())
     }
 }
 
 impl Bucket {
-    /// Opens it; touches no network, and takes nothing from the environment.
-    pub(super) fn new(settings: &Settings, wire: &Wire) -> Result<Self, String> {
-        let mut service = S3::default()
-            .bucket(&settings.bucket)
-            .region(&settings.region)
-            .access_key_id(settings.access_key.reveal())
-            .secret_access_key(settings.secret_key.reveal())
-            .disable_config_load()
-            .disable_ec2_metadata();
-        if let Some(endpoint) = &settings.endpoint {
-            service = service.endpoint(endpoint.as_str());
-        }
-        if !settings.path_style {
-            service = service.enable_virtual_host_style();
-        }
+    /// Opens it; touches no network.
+    pub(super) fn new(place: Place, wire: &Wire) -> Result<Self, String> {
         let client = wire.client_as_is().map_err(|error| error.to_string())?;
-        let transport = HttpTransporter::new(Transport(client));
-        let operator = Operator::new(service)
-            .map_err(|error| error.message().to_owned())?
-            .with_context(OperationContext::new().with_http_transport(transport));
-        let secrets = [settings.access_key.clone(), settings.secret_key.clone()];
-        Ok(Self { operator, name: settings.bucket.clone(), secrets })
+        Self::over(place, HttpTransporter::new(Transport(client)))
     }
 
-    /// Up to `most` objects whose keys begin with `prefix` and sort after `after`.
-    pub(super) async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Page, TargetError> {
+    /// The same with requests going elsewhere.
+    fn over(place: Place, transport: HttpTransporter) -> Result<Self, String> {
+        let operator = operator(&place).map_err(|error| error.message().to_owned())?;
+        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
+        let (secrets, skips) = (place.secrets(), operator.info().capability().list_with_start_after);
+        Ok(Self { operator, place, secrets, skips })
+    }
+
+    /// By what it means. Answers may repeat what was sent: keys are cut out of them.
+    fn told(&self, error: &Error) -> TargetError {
+        let mut detail = error.message().to_owned();
+        for secret in &self.secrets {
+            detail = detail.replace(secret.reveal(), "…");
+        }
+        // Last: half of a secret at the end would not be recognised.
+        let detail = cut(&detail);
+        match error.kind() {
+            ErrorKind::PermissionDenied => TargetError::Denied { detail },
+            ErrorKind::ConfigInvalid | ErrorKind::NotFound => {
+                TargetError::Nonsense { detail: cut(&format!("is there a bucket `{}`? {detail}", self.place.name())) }
+            }
+            ErrorKind::RateLimited => TargetError::Unreachable { detail: format!("throttled: {detail}") },
+            _ if error.is_temporary() => TargetError::Unreachable { detail },
+            _ => TargetError::Nonsense { detail },
+        }
+    }
+}
+
+/// What opendal makes of a place. Nothing is taken from the environment.
+fn operator(place: &Place) -> Result<Operator, Error> {
+    match place {
+        Place::S3(s3) => {
+            let mut service = services::S3::default()
+                .bucket(&s3.bucket)
+                .region(&s3.region)
+                .access_key_id(s3.access_key.reveal())
+                .secret_access_key(s3.secret_key.reveal())
+                .disable_config_load()
+                .disable_ec2_metadata();
+            if let Some(endpoint) = &s3.endpoint {
+                service = service.endpoint(endpoint.as_str());
+            }
+            if !s3.path_style {
+                service = service.enable_virtual_host_style();
+            }
+            Operator::new(service)
+        }
+        Place::Gcs(gcs) => {
+            let mut service = services::Gcs::default()
+                .bucket(&gcs.bucket)
+                .credential(&STANDARD.encode(gcs.credential.reveal()))
+                .disable_config_load()
+                .disable_vm_metadata();
+            if let Some(endpoint) = &gcs.endpoint {
+                service = service.endpoint(endpoint.as_str().trim_end_matches('/'));
+            }
+            Operator::new(service)
+        }
+        Place::Azblob(azure) => {
+            let own = || format!("https://{}.blob.core.windows.net", azure.account);
+            let endpoint =
+                azure.endpoint.as_ref().map_or_else(own, |url| url.as_str().trim_end_matches('/').to_owned());
+            let service = services::Azblob::default()
+                .container(&azure.container)
+                .endpoint(&endpoint)
+                .account_name(&azure.account);
+            Operator::new(match &azure.access {
+                Access::Key(key) => service.account_key(key.reveal()),
+                Access::Sas(token) => service.sas_token(token.reveal()),
+            })
+        }
+        Place::Fs(_) => Err(Error::new(ErrorKind::Unsupported, "a folder is no bucket")),
+    }
+}
+
+#[async_trait]
+impl Shelf for Bucket {
+    fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address {
+        self.place.address(key, options, mode)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+        _below: Below<'_>,
+    ) -> Result<Page, TargetError> {
         let options = ListOptions {
             recursive: true,
-            start_after: after.map(str::to_owned),
-            limit: Some(most.min(1000)),
+            start_after: after.filter(|_| self.skips).map(str::to_owned),
+            limit: Some(most.min(1000)).filter(|_| self.operator.info().capability().list_with_limit),
             ..ListOptions::default()
         };
         let mut lister = self.operator.lister_options(prefix, options).await.map_err(|error| self.told(&error))?;
@@ -89,7 +146,7 @@ impl Bucket {
             let Some(entry) = lister.try_next().await.map_err(|error| self.told(&error))? else { return Ok(page) };
             let about = entry.metadata();
             // A folder that is an object of its own holds nothing.
-            if about.is_dir() {
+            if about.is_dir() || after.is_some_and(|after| entry.path() <= after) {
                 continue;
             }
             page.objects.push(Object {
@@ -103,8 +160,7 @@ impl Bucket {
         Ok(page)
     }
 
-    /// The first bytes of an object as it was listed; `None` if it is gone.
-    pub(super) async fn read(&self, object: &Object, bytes: usize) -> Result<Option<Vec<u8>>, TargetError> {
+    async fn read(&self, object: &Object, bytes: usize) -> Result<Option<Vec<u8>>, TargetError> {
         if bytes == 0 {
             return Ok(Some(Vec::new()));
         }
@@ -121,35 +177,19 @@ impl Bucket {
         }
     }
 
-    /// Writes a small object.
-    pub(super) async fn write(&self, key: &str, text: &str) -> Result<(), TargetError> {
+    async fn write(&self, key: &str, text: &str) -> Result<(), TargetError> {
         let written = self.operator.write(key, text.as_bytes().to_vec()).await;
         written.map(|_| ()).map_err(|error| self.told(&error))
     }
 
-    /// Removes objects. One that is gone already is not an error.
-    pub(super) async fn remove(&self, keys: Vec<String>) -> Result<(), TargetError> {
+    async fn remove(&self, keys: Vec<String>) -> Result<(), TargetError> {
         let removed = match keys.as_slice() {
             [key] => self.operator.delete(key).await,
             _ => self.operator.delete_iter(keys).await,
         };
         removed.map_err(|error| self.told(&error))
     }
-
-    /// By what it means. Answers may repeat what was sent: keys are cut out of them.
-    fn told(&self, error: &Error) -> TargetError {
-        let mut detail = cut(error.message());
-        for secret in &self.secrets {
-            detail = detail.replace(secret.reveal(), "…");
-        }
-        match error.kind() {
-            ErrorKind::PermissionDenied => TargetError::Denied { detail },
-            ErrorKind::ConfigInvalid | ErrorKind::NotFound => {
-                TargetError::Nonsense { detail: cut(&format!("is there a bucket `{}`? {detail}", self.name)) }
-            }
-            ErrorKind::RateLimited => TargetError::Unreachable { detail: format!("throttled: {detail}") },
-            _ if error.is_temporary() => TargetError::Unreachable { detail },
-            _ => TargetError::Nonsense { detail },
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,10 @@ impl HttpTransport for Transport {
         let request = reqwest::Request::try_from(request.map(|body| body.to_bytes()))
             .map_err(|error| Error::new(ErrorKind::Unexpected, error.without_url().to_string()))?;
         let answer = self.0.execute(request).await.map_err(|error| broken(&error.without_url()))?;
+        if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
+            // To opendal it is no more than unexpected.
+            return Err(Error::new(ErrorKind::PermissionDenied, "401 Unauthorized"));
+        }
         let mut response = Response::builder().status(answer.status()).version(answer.version());
         if let Some(headers) = response.headers_mut() {
             *headers = answer.headers().clone();

@@ -1,15 +1,18 @@
-//! The control: a row of the agent's own, written and read back in a table of its own.
+//! The control: a row of the agent's own, written and read back in a table of its own; or, where it may
+//! only read, a row that a run has left not long ago.
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     place::Tables,
-    session::{Errand, Failure, made_meanwhile, raw},
+    reading::MARKER,
+    session::{Errand, Failure, made_meanwhile, no_such_table, raw},
+    sweep::ours,
 };
 use crate::{
     canary::{Marker, Timestamp},
-    target::TargetError,
+    target::{TargetError, unproven},
 };
 
 /// Proves in one transaction that rows can be written and read.
@@ -62,4 +65,60 @@ async fn create(on: &mut PgConnection, table: &str) -> Result<(), Failure> {
         })?,
     }
     Ok(())
+}
+
+/// Reads back a row of a run that was minted no earlier than a time.
+pub(super) struct Trace<'a> {
+    pub(super) tables: &'a Tables,
+    pub(super) since: Timestamp,
+}
+
+#[async_trait]
+impl Errand for Trace<'_> {
+    type Found = ();
+    const WRITES: bool = false;
+
+    async fn run(&self, on: &mut PgConnection) -> Result<(), Failure> {
+        // The table that most runs write to, then all others: one that is locked says nothing if a row is
+        // found in another.
+        let shared = self.tables.name();
+        let mut none = match self.finds(on, shared).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Failure::from(unproven()),
+            Err(failure) if failure.is_foreign() => return Err(failure),
+            Err(failure) => failure,
+        };
+        for table in ours(on, self.tables).await? {
+            if table == shared || table == self.tables.control() {
+                continue;
+            }
+            match self.finds(on, &table).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(failure) => none = failure,
+            }
+        }
+        Err(none)
+    }
+}
+
+impl Trace<'_> {
+    async fn finds(&self, on: &mut PgConnection, table: &str) -> Result<bool, Failure> {
+        // A transaction that met an error takes no more statements: back to before it.
+        raw(on, "SAVEPOINT landfall").await?;
+        let select = format!(
+            "SELECT marker::text FROM {} WHERE marker::text ~ $1 AND marker::text COLLATE \"C\" >= $2 AND row_no IS \
+             NOT NULL LIMIT 1",
+            self.tables.quoted(table)
+        );
+        let since = Marker::mint(self.since, 0).to_string();
+        let found = sqlx::query_scalar(AssertSqlSafe(select)).bind(MARKER).bind(since).fetch_optional(&mut *on).await;
+        match found {
+            Ok(marker) => Ok(marker.is_some_and(|marker: String| marker.parse::<Marker>().is_ok())),
+            Err(error) => {
+                raw(on, "ROLLBACK TO SAVEPOINT landfall").await?;
+                if no_such_table(&error) { Ok(false) } else { Err(Failure::from(error).of(self.tables.name())) }
+            }
+        }
+    }
 }

@@ -246,6 +246,7 @@ impl Outlet {
         let rest = format!("@{}/{}?{}", self.place, encoded(&tables.of(run)), options.join("&"));
         let login = |password: Option<&str>| login(&self.user, password);
         Address {
+            place: tables.of(run),
             url: Secret::new(format!("postgresql://{}{rest}", login(self.password.as_ref().map(Secret::reveal)))),
             shown: format!("postgresql://{}{rest}", login(self.password.as_ref().map(|_| "…"))),
             mode,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     canary::{Carries, Marker, Run, Sighting, Tally, sample::COLUMNS},
-    target::decode,
+    target::{decode, shapes::Shapes},
 };
 
 /// Characters read of a value: no value of a sample is nearly as long.
@@ -29,6 +29,7 @@ pub(super) const MARKER: &str = "^lf[0-7][0-9a-hjkmnp-tv-z]{25}$";
 /// while it was read.
 pub(super) struct Reading<'a> {
     pub(super) tables: &'a Tables,
+    pub(super) shapes: &'a Shapes,
     pub(super) runs: &'a [Arc<Run>],
 }
 
@@ -39,7 +40,8 @@ impl Errand for Reading<'_> {
 
     async fn run(&self, on: &mut PgConnection) -> Result<Self::Found, Failure> {
         let wanted: Vec<String> = self.runs.iter().map(|run| self.tables.of(run)).collect();
-        let there = self.there(on, &wanted).await?;
+        let columns = self.there(on, &wanted).await?;
+        let there: Vec<String> = columns.keys().cloned().collect();
         let rows = match self.rows(on, &there, &wanted).await {
             Err(error) if no_such_table(&error) => return Ok(None),
             rows => rows.map_err(|error| Failure::from(error).of(self.tables.name()))?,
@@ -49,21 +51,23 @@ impl Errand for Reading<'_> {
             Err(error) if no_such_table(&error) => return Ok(None),
             strangers => strangers?,
         };
-        Ok(Some(self.sightings(&wanted, rows, &strangers)))
+        Ok(Some(self.sightings(&wanted, rows, &strangers, &columns)))
     }
 }
 
 impl Reading<'_> {
-    /// Which of the tables are there.
-    async fn there(&self, on: &mut PgConnection, wanted: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    /// Which of the tables are there, each with its columns and their types in the server's words.
+    async fn there(&self, on: &mut PgConnection, wanted: &[String]) -> Result<BTreeMap<String, String>, sqlx::Error> {
         let mut tables: Vec<String> = wanted.to_vec();
         tables.sort();
         tables.dedup();
         let quoted: Vec<String> = tables.iter().map(|table| self.tables.quoted(table)).collect();
-        let sql = "SELECT to_regclass(t.name) IS NOT NULL FROM unnest($1::text[]) WITH ORDINALITY AS t(name, n) \
-                   ORDER BY t.n";
-        let there: Vec<bool> = sqlx::query_scalar(sql).bind(quoted).fetch_all(on).await?;
-        Ok(tables.into_iter().zip(there).filter_map(|(table, there)| there.then_some(table)).collect())
+        let sql = "SELECT CASE WHEN to_regclass(t.name) IS NOT NULL THEN coalesce((SELECT left(string_agg(\
+                   a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attname), 20000) \
+                   FROM pg_attribute AS a WHERE a.attrelid = to_regclass(t.name) AND a.attnum > 0 \
+                   AND NOT a.attisdropped), '') END FROM unnest($1::text[]) WITH ORDINALITY AS t(name, n) ORDER BY t.n";
+        let columns: Vec<Option<String>> = sqlx::query_scalar(sql).bind(quoted).fetch_all(on).await?;
+        Ok(tables.into_iter().zip(columns).filter_map(|(table, columns)| Some((table, columns?))).collect())
     }
 
     /// The rows of our runs as JSON objects of texts, so that it does not matter which columns
@@ -152,10 +156,14 @@ impl Reading<'_> {
         wanted: &[String],
         tallies: Vec<Option<Tally<'_>>>,
         others: &BTreeMap<&str, Vec<Marker>>,
+        columns: &BTreeMap<String, String>,
     ) -> Vec<Sighting> {
         let mut sightings = Vec::with_capacity(self.runs.len());
         for ((run, table), tally) in self.runs.iter().zip(wanted).zip(tallies) {
-            let rows = tally.map(Tally::finish).unwrap_or_default();
+            let mut rows = tally.map(Tally::finish).unwrap_or_default();
+            if let Some(columns) = columns.get(table) {
+                self.shapes.compare(table, columns, run, &mut rows);
+            }
             // A later run's rows are where they should be.
             let mut strangers: Vec<Marker> = others.get(table.as_str()).cloned().unwrap_or_default();
             strangers.retain(|other| *other < run.marker);
@@ -168,4 +176,4 @@ impl Reading<'_> {
 }
 
 /// PostgreSQL carries everything that a sample has.
-const CARRIES: &Carries = &Carries { null_is_empty: false, null_text: None, newlines_vary: false, without: Vec::new() };
+const CARRIES: &Carries = &Carries { null_is_empty: false, null_text: None, newlines_vary: false };

@@ -48,6 +48,11 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Failure {
+    /// A table that is somebody else's.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.error, TargetError::Foreign { .. })
+    }
+
     pub(super) fn is_denied(&self) -> bool {
         matches!(self.error, TargetError::Denied { .. })
     }

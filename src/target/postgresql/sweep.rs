@@ -55,19 +55,23 @@ impl Errand for Ours<'_> {
     const WRITES: bool = false;
 
     async fn run(&self, on: &mut PgConnection) -> Result<Vec<String>, Failure> {
-        let sql = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
-                   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-                   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' \
-                   AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END \
-                   AND left(c.relname::text, length($1)) = $1 \
-                   AND substr(c.relname::text, length($1) + 1) ~ '^(|__control|__[0-9a-f]{16}(__verify)?)$' \
-                   AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-                   AND NOT a.attisdropped AND a.attname IN ('marker', \
-                   CASE WHEN c.relname::text = $1 || '__control' THEN 'at' ELSE 'row_no' END)) = 2 \
-                   ORDER BY 1 LIMIT $3";
-        let ours = sqlx::query_scalar(sql).bind(self.tables.name()).bind(self.tables.schema()).bind(TABLES);
-        Ok(ours.fetch_all(on).await?)
+        Ok(ours(on, self.tables).await?)
     }
+}
+
+/// The names of this target's tables that are there, the control's among them.
+pub(super) async fn ours(on: &mut PgConnection, tables: &Tables) -> Result<Vec<String>, sqlx::Error> {
+    let sql = "SELECT c.relname::text FROM pg_catalog.pg_class AS c \
+               JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+               WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' \
+               AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END \
+               AND left(c.relname::text, length($1)) = $1 \
+               AND substr(c.relname::text, length($1) + 1) ~ '^(|__control|__[0-9a-f]{16}(__verify)?)$' \
+               AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 \
+               AND NOT a.attisdropped AND a.attname IN ('marker', \
+               CASE WHEN c.relname::text = $1 || '__control' THEN 'at' ELSE 'row_no' END)) = 2 \
+               ORDER BY 1 LIMIT $3";
+    sqlx::query_scalar(sql).bind(tables.name()).bind(tables.schema()).bind(TABLES).fetch_all(on).await
 }
 
 /// One step in one table.

@@ -1,12 +1,12 @@
 //! Reading: what the parts of a URL mean for each type of target.
 
 use super::{
-    AddressError, Bucket, Destination, PostgreSql, Table, Web,
+    AddressError, Bucket, Destination, MySql, PostgreSql, Sftp, Table, Web,
     parts::{Parts, shape},
 };
 use crate::{
     canary::{Mode, Secret},
-    sandbox::deliver::text::{FileFormat, Layout},
+    sandbox::deliver::text::{FileFormat, Layout, Packing, QuotePolicy},
 };
 
 pub(super) fn web(scheme: &str, parts: Parts, rest: &str) -> Result<Destination, AddressError> {
@@ -79,10 +79,22 @@ fn layout(parts: &Parts) -> Result<Layout, AddressError> {
         "jsonl" => FileFormat::JsonLines,
         _ => return Err(shape("format is csv, tsv or jsonl")),
     };
-    let gzip = match parts.option("compression").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("none") => false,
-        Some("gz" | "gzip") => true,
-        Some(_) => return Err(shape("compression is none or gz")),
+    let packing = match parts.option("compression").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("none") => Packing::None,
+        Some("gz" | "gzip") => Packing::Gz,
+        Some("bzip2" | "bz2") => Packing::Bzip2,
+        Some(_) => return Err(shape("compression is none, gz or bzip2")),
+    };
+    let quotes = match parts.option("quote_policy").map(str::to_ascii_uppercase).as_deref() {
+        None | Some("MINIMAL") => QuotePolicy::Minimal,
+        Some("ALL") => QuotePolicy::All,
+        Some("NONE") => QuotePolicy::None,
+        Some(_) => return Err(shape("quote_policy is ALL, MINIMAL or NONE")),
+    };
+    let escape = match parts.option("escape").map(|text| (text.chars().next(), text.chars().count())) {
+        None | Some((Some('"'), 1)) => None,
+        Some((Some(c), 1)) if c.is_ascii() && !"\r\n".contains(c) => Some(c),
+        Some(_) => return Err(shape("escape is one character")),
     };
     let delimiter = match (parts.option("delimiter"), format) {
         (None, FileFormat::Tsv) | (Some("tab" | "\\t" | "\t"), _) => '\t',
@@ -105,7 +117,37 @@ fn layout(parts: &Parts) -> Result<Layout, AddressError> {
         None | Some("empty") => String::new(),
         Some(text) => text.to_owned(),
     };
-    Ok(Layout { format, gzip, header: parts.flag("header", true)?, delimiter, newline, null })
+    // Files on servers say `header_line`.
+    let header = parts.flag("header", parts.flag("header_line", true)?)?;
+    Ok(Layout { format, packing, quotes, escape, header, delimiter, newline, null })
+}
+
+pub(super) fn sftp(parts: Parts) -> Result<Destination, AddressError> {
+    let host = parts.host()?.trim_matches(['[', ']']).to_owned();
+    let user = parts.user.clone().filter(|user| !user.is_empty()).ok_or_else(|| shape("the user is missing"))?;
+    // A connection that was saved could hold a key; a URL can only hold a password.
+    let password = parts
+        .password
+        .clone()
+        .filter(|password| !password.is_empty())
+        .ok_or_else(|| shape("the password is missing"))?;
+    if parts.path.is_empty() {
+        return Err(shape("the path is missing"));
+    }
+    if parts.path.iter().any(|segment| segment == "." || segment == "..") {
+        return Err(shape("the path climbs"));
+    }
+    let root = if parts.flag("user_directory_is_root", true)? { "" } else { "/" };
+    let end = if parts.raw_path.ends_with('/') { "/" } else { "" };
+    Ok(Destination::Sftp(Sftp {
+        host,
+        port: parts.port.unwrap_or(22),
+        user,
+        password: Secret::new(password),
+        path: format!("{root}{}{end}", parts.path.join("/")),
+        layout: layout(&parts)?,
+        mode: parts.mode(&[Mode::Append, Mode::Replace])?,
+    }))
 }
 
 pub(super) fn postgresql(parts: Parts) -> Result<Destination, AddressError> {
@@ -116,13 +158,7 @@ pub(super) fn postgresql(parts: Parts) -> Result<Destination, AddressError> {
         return Err(shape("a postgresql URL ends with /database/table"));
     };
     let mode = parts.mode(&Mode::ALL)?;
-    let unique: Vec<String> = parts
-        .option("unique")
-        .map(|keys| keys.split(',').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect())
-        .unwrap_or_default();
-    if mode == Mode::Update && unique.is_empty() {
-        return Err(shape("mode update needs unique=COLUMN"));
-    }
+    let unique = keys(&parts, mode)?;
     Ok(Destination::PostgreSql(PostgreSql {
         host,
         port: parts.port.unwrap_or(5432),
@@ -135,6 +171,36 @@ pub(super) fn postgresql(parts: Parts) -> Result<Destination, AddressError> {
         mode,
         unique,
     }))
+}
+
+pub(super) fn mysql(parts: Parts) -> Result<Destination, AddressError> {
+    let host = parts.host()?.trim_matches(['[', ']']).to_owned();
+    let user = parts.user.clone().filter(|user| !user.is_empty()).ok_or_else(|| shape("the user is missing"))?;
+    let [database, table] = parts.path.as_slice() else { return Err(shape("a mysql URL ends with /database/table")) };
+    let mode = parts.mode(&Mode::ALL)?;
+    Ok(Destination::MySql(MySql {
+        host,
+        port: parts.port.unwrap_or(3306),
+        user,
+        password: Secret::new(parts.password.clone().unwrap_or_default()),
+        database: database.clone(),
+        table: table.clone(),
+        tls: parts.flag("ssl", false)?,
+        mode,
+        unique: keys(&parts, mode)?,
+    }))
+}
+
+/// The key columns, without which rows cannot be updated.
+fn keys(parts: &Parts, mode: Mode) -> Result<Vec<String>, AddressError> {
+    let keys: Vec<String> = parts
+        .option("unique")
+        .map(|keys| keys.split(',').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect())
+        .unwrap_or_default();
+    if mode == Mode::Update && keys.is_empty() {
+        return Err(shape("mode update needs unique=COLUMN"));
+    }
+    Ok(keys)
 }
 
 pub(super) fn table(parts: Parts) -> Result<Destination, AddressError> {

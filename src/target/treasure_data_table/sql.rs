@@ -1,0 +1,186 @@
+//! Queries that read tables back, plain enough for Hive, Presto and Trino alike.
+
+use serde_json::Value as Json;
+
+use crate::canary::{Marker, Timestamp, sample::COLUMNS};
+
+/// Characters read of a value: no value of a sample is nearly as long.
+const LONGEST: usize = 4096;
+/// Other runs' markers read from a table in which only ours may stand.
+const STRANGERS_READ: usize = 16;
+
+/// Which columns of a sample a table has, as places in [`COLUMNS`], and whether each holds texts. Tables of
+/// one shape are read by one query.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Shape(Vec<(usize, String)>);
+
+impl Shape {
+    /// From a table as the API shows it.
+    pub(super) fn of(table: &Json) -> Self {
+        let schema: Vec<Vec<String>> =
+            table["schema"].as_str().and_then(|schema| serde_json::from_str(schema).ok()).unwrap_or_default();
+        let kind = |name: &str| schema.iter().find(|column| column.first().is_some_and(|known| known == name))?.get(1);
+        let columns = COLUMNS.iter().enumerate();
+        Self(columns.filter_map(|(at, column)| Some((at, kind(column.name)?.clone()))).collect())
+    }
+
+    /// Whether rows can be told apart by it.
+    pub(super) fn is_a_canarys(&self) -> bool {
+        ["marker", "row_no"].iter().all(|name| self.names().any(|known| known == *name))
+    }
+
+    /// Nothing is declared: nothing was ever written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it has every column.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.len() == COLUMNS.len()
+    }
+
+    /// The names of its columns, in the order in which queries select them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|(at, _)| COLUMNS.get(*at)).map(|column| column.name)
+    }
+
+    /// `name, …`, each as `of` has it.
+    fn selected(&self, of: impl Fn(&'static str, &str) -> String) -> String {
+        let name = |at: usize| COLUMNS.get(at).map_or("", |column| column.name);
+        self.0.iter().map(|(at, kind)| of(name(*at), kind)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn list(&self) -> String {
+        self.selected(|name, _| name.to_owned())
+    }
+}
+
+/// A part of a query, with a number by which its rows are known.
+#[derive(Clone, Debug)]
+pub(super) enum Part<'a> {
+    /// Rows of these runs, not more of each than change a verdict.
+    Own { table: &'a str, markers: Vec<Marker>, enough: u32 },
+    /// The newest markers of earlier runs in a table where they should not be.
+    Others { table: &'a str, before: Marker },
+}
+
+/// One query for all parts. Its rows begin with the number of their part.
+pub(super) fn query(shape: &Shape, parts: &[Part<'_>]) -> String {
+    let list = shape.list();
+    let part = |(n, part): (usize, &Part<'_>)| match part {
+        Part::Own { table, markers, enough } => {
+            let cut = |name: &'static str, kind: &str| match (name, kind) {
+                ("marker", _) => name.to_owned(),
+                (_, "string") => format!("SUBSTR({name}, 1, {LONGEST}) AS {name}"),
+                _ => name.to_owned(),
+            };
+            let markers = markers.iter().map(|marker| format!("'{marker}'")).collect::<Vec<_>>().join(", ");
+            format!(
+                "SELECT {n} AS part, {list} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY marker) AS nth \
+                 FROM {table} WHERE marker IN ({markers})) AS own{n} WHERE nth <= {enough}",
+                shape.selected(cut)
+            )
+        }
+        Part::Others { table, before } => {
+            let least = |name: &'static str, kind: &str| match (name, kind) {
+                ("marker", _) => name.to_owned(),
+                (_, "string") => format!("MIN(SUBSTR({name}, 1, 1)) AS {name}"),
+                _ => format!("MIN({name}) AS {name}"),
+            };
+            format!(
+                "SELECT {n} AS part, {list} FROM (SELECT {} FROM {table} WHERE marker LIKE 'lf%' \
+                 AND marker < '{before}' GROUP BY marker ORDER BY marker DESC LIMIT {STRANGERS_READ}) AS others{n}",
+                shape.selected(least)
+            )
+        }
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// A table that is looked through for old rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Swath {
+    pub(super) table: String,
+    /// Controls have markers of the epoch, and are told by their time.
+    pub(super) is_control: bool,
+}
+
+impl Swath {
+    fn condition(&self, older_than: Timestamp) -> String {
+        let (oldest, seconds) = (Marker::mint(older_than, 0), older_than.as_millis().div_euclid(1000));
+        let by_time = if self.is_control { format!(" AND time < {seconds}") } else { String::new() };
+        format!("marker LIKE 'lf%' AND marker < '{oldest}'{by_time}")
+    }
+
+    /// Removes the rows of these markers, of controls the old ones.
+    pub(super) fn delete(&self, markers: &[Marker], older_than: Timestamp) -> String {
+        let list = markers.iter().map(|marker| format!("'{marker}'")).collect::<Vec<_>>().join(", ");
+        format!("DELETE FROM {} WHERE {} AND marker IN ({list})", self.table, self.condition(older_than))
+    }
+}
+
+/// The markers of old rows in each table, with how many rows each has; `most` of each table.
+pub(super) fn old_markers(swaths: &[Swath], older_than: Timestamp, most: usize) -> String {
+    let part = |(n, swath): (usize, &Swath)| {
+        format!(
+            "SELECT {n} AS part, marker, rows_of FROM (SELECT marker, COUNT(1) AS rows_of FROM {} WHERE {} \
+             GROUP BY marker LIMIT {most}) AS old{n}",
+            swath.table,
+            swath.condition(older_than)
+        )
+    };
+    swaths.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shape(columns: &[(&str, &str)]) -> Shape {
+        Shape::of(&json!({ "schema": json!(columns).to_string() }))
+    }
+
+    #[test]
+    fn a_shape_is_what_the_schema_has_of_a_sample() {
+        let some = shape(&[("row_no", "long"), ("other", "string"), ("marker", "string"), ("hard_text", "string")]);
+        assert_eq!(some.names().collect::<Vec<_>>(), ["marker", "row_no", "hard_text"]);
+        assert!(some.is_a_canarys() && !some.is_whole());
+        assert!(!shape(&[("marker", "string")]).is_a_canarys() && shape(&[]).is_empty());
+        for odd in [json!({}), json!({"schema": 5}), json!({"schema": "[1]"}), json!({"schema": "[[]]"})] {
+            assert!(Shape::of(&odd).is_empty(), "{odd}");
+        }
+    }
+
+    /// SQLite stands for the engines here.
+    #[test]
+    fn a_sweep_removes_old_canary_rows_and_nothing_else() {
+        let engine = rusqlite::Connection::open_in_memory().expect("memory");
+        let now = Timestamp::from_secs(1_440_452_640);
+        let (old, new) = (Marker::mint(now.minus(std::time::Duration::from_secs(1)), 7), Marker::mint(now, 7));
+        let control = Marker::mint(Timestamp::EPOCH, 9);
+        engine
+            .execute_batch("CREATE TABLE t (marker, row_no, time); CREATE TABLE t__control (marker, time)")
+            .expect("made");
+        for marker in [old.to_string(), new.to_string(), "lf".to_owned(), "somebody's".to_owned(), format!("{old}x")] {
+            engine.execute("INSERT INTO t VALUES (?1, 1, 1)", [marker]).expect("inserted");
+        }
+        for time in [1_440_452_639, 1_440_452_640] {
+            engine.execute("INSERT INTO t__control VALUES (?1, ?2)", (control.to_string(), time)).expect("inserted");
+        }
+        let swath = |table: &str, is_control| Swath { table: table.to_owned(), is_control };
+        let swaths = [swath("t", false), swath("t__control", true)];
+        let mut statement = engine.prepare(&old_markers(&swaths, now, 10)).expect("valid");
+        let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("runs");
+        let mut found = found.collect::<Result<Vec<(i64, String, i64)>, _>>().expect("rows");
+        found.sort();
+        let told =
+            [(0, "lf".to_owned(), 1), (0, old.to_string(), 1), (0, format!("{old}x"), 1), (1, control.to_string(), 1)];
+        assert_eq!(found, told, "what begins like a marker and is none is left out by whoever reads it");
+        assert_eq!(engine.execute(&swaths[0].delete(&[old, new], now), []).expect("valid"), 1);
+        assert_eq!(engine.execute(&swaths[1].delete(&[control], now), []).expect("valid"), 1);
+        let left: i64 = engine.query_row("SELECT COUNT(*) FROM t", [], |row| row.get(0)).expect("counts");
+        assert_eq!(left, 4, "what is not ours stays, and what is not old");
+    }
+}
