@@ -191,7 +191,9 @@ async fn correct(craft: &Arc<Craft>, watch: &Watch, look: Look) -> bool {
     evidence.saw(look);
     if !matches!(watch.was, Outcome::Lost | Outcome::Partial) {
         let (_, sight) = &craft.targets[&watch.run.route.target];
-        evidence.controlled(sight.control(began, &craft.clock).await);
+        if let Some(control) = sight.control(began, &craft.clock).await {
+            evidence.controlled(control);
+        }
     }
     let now = craft.clock.now();
     let judgement = judge(&watch.run.terms, &evidence, now);

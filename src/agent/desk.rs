@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -19,9 +19,10 @@ use super::{
     outbox::{News, Order, Slot},
     scheduler::Want,
     scribe::Scribe,
+    verify::Heard,
 };
 use crate::{
-    canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict},
+    canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict, Why},
     detect::{Board, Change, Deploy, Detector, IncidentId, Input},
     metrics::Metrics,
     store::{JournalEntry, Notice, Settlement},
@@ -121,6 +122,9 @@ pub enum Confirms {
     Never,
 }
 
+/// Who waits for what runs of a verification come to.
+pub type Ears = Arc<Mutex<Vec<mpsc::UnboundedSender<Heard>>>>;
+
 /// The desk and all it owns.
 pub struct Desk {
     pub(super) clock: Clock,
@@ -144,6 +148,8 @@ pub struct Desk {
     pub(super) confirms: Confirms,
     /// Routes whose last verdict was not green.
     pub(super) bad: HashSet<RouteId>,
+    /// Who waits for what runs of a verification come to.
+    pub(super) ears: Ears,
     /// Replay keeps no journal: nothing is ever restored from it.
     pub(super) journals: bool,
 }
@@ -367,6 +373,11 @@ impl Desk {
                 metrics.verdict(verdict, *corrects);
             }
             self.hearer.verdict(verdict, run);
+            if run.why == Why::Verify {
+                let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+                let heard = Heard { verdict: (**verdict).clone(), run: Arc::clone(run) };
+                ears.retain(|ear| ear.send(heard.clone()).is_ok());
+            }
         }
         for change in &batch.changes {
             if let Change::Confirm(route) = change

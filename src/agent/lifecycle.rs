@@ -20,19 +20,20 @@ use super::{
     after::{self, After},
     clock::Clock,
     craft::{Craft, Dice, Pad},
-    desk::{self, Confirms, Desk, Told, note_all},
+    desk::{self, Confirms, Desk, Ears, Told, note_all},
     heartbeat::{Heartbeat, Seen},
     maintenance::{Ask, Denied, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
-    scheduler::{Cap, Line, Round, Scheduler, Want},
+    scheduler::{Cap, Caps, Line, Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
+    verify::{self, Asked, Progress},
 };
 use crate::{
-    canary::{Away, Maintenance, Pause, PlatformName, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
+    canary::{Away, Maintenance, Pause, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
-    detect::{AgentHealth, Board, Deploy, Detector, IncidentId},
+    detect::{AgentHealth, Board, Deploy, Detector, IncidentId, verification::Verification},
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
     platform::Platform,
@@ -98,7 +99,7 @@ pub struct Agent {
 
 /// What survives a reload.
 #[derive(Clone)]
-struct Base {
+pub(super) struct Base {
     store: Arc<dyn Store>,
     clock: Clock,
     dice: Dice,
@@ -107,6 +108,8 @@ struct Base {
     away: Arc<RwLock<Vec<Away>>>,
     told: mpsc::Sender<Told>,
     round: Round,
+    /// Who waits for what runs of a verification come to.
+    ears: Ears,
     /// When a control last passed.
     seen: Seen,
     is_daemon: bool,
@@ -164,6 +167,7 @@ impl Agent {
             away: Arc::new(RwLock::new(gaps)),
             told: told.clone(),
             round: Arc::clone(&round),
+            ears: Ears::default(),
             seen: Seen::default(),
             is_daemon,
         };
@@ -194,6 +198,7 @@ impl Agent {
             outbox: outbox.clone(),
             confirms,
             bad: std::collections::HashSet::new(),
+            ears: Arc::clone(&base.ears),
             journals: is_daemon,
         };
         if is_daemon {
@@ -314,6 +319,15 @@ impl Agent {
         self.told.send(Told::Deploy(deploy, first, reply)).await.is_ok() && answer.await.is_ok()
     }
 
+    /// Verifies a release over some routes, against what the ledger knows of them. What the runs come to is
+    /// also told to detection, like any other.
+    pub async fn verify(&self, asked: &Asked, show: impl FnMut(Progress)) -> Result<Verification, Denied> {
+        let before = verify::before(&*self.base.store, &asked.routes).await?;
+        let (ear, mut heard) = mpsc::unbounded_channel();
+        self.base.ears.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
+        Ok(verify::verify(asked, &before, &self.base.clock, &self.wants, &mut heard, show).await)
+    }
+
     /// Closes an incident by hand. False: there is no such open incident.
     pub async fn close(&self, incident: IncidentId, because: String) -> bool {
         let (reply, answer) = oneshot::channel();
@@ -421,11 +435,13 @@ impl Agent {
                 tokio::time::sleep(Duration::from_millis(500 + 700 * (place as u64 % 40))).await;
                 let (_, sight) = &craft.targets[&name];
                 loop {
-                    let control = sight.control(craft.clock.now(), &craft.clock).await;
-                    if control.passed.is_ok() {
-                        seen.store(control.started_at.as_micros(), Ordering::Relaxed);
+                    let asked_at = craft.clock.now();
+                    // A target that may only be read, and holds nothing young, has been seen all the same.
+                    let passed = sight.control(asked_at, &craft.clock).await.map_or(Ok(()), |control| control.passed);
+                    if passed.is_ok() {
+                        seen.store(asked_at.as_micros(), Ordering::Relaxed);
                     }
-                    if told.send(Told::Control { target: name.clone(), passed: control.passed }).await.is_err() {
+                    if told.send(Told::Control { target: name.clone(), passed }).await.is_err() {
                         return;
                     }
                     tokio::time::sleep(CONTROL_EVERY).await;
@@ -495,12 +511,32 @@ impl Agent {
 }
 
 impl Base {
-    fn craft(&self, plan: &OpenPlan) -> Arc<Craft> {
+    /// For runs on request: nothing is counted, nothing known of what is usual.
+    pub(super) fn without_daemon(store: Arc<dyn Store>, clock: Clock, dice: Dice, told: mpsc::Sender<Told>) -> Self {
+        Self {
+            store,
+            clock,
+            dice,
+            metrics: None,
+            usual: Arc::default(),
+            away: Arc::default(),
+            told,
+            round: Round::default(),
+            ears: Ears::default(),
+            seen: Seen::default(),
+            is_daemon: false,
+        }
+    }
+
+    pub(super) fn craft(&self, plan: &OpenPlan) -> Arc<Craft> {
         let pad = |p: &crate::config::PlatformPlan<Arc<dyn Platform>>| {
             (p.name.clone(), Arc::new(Pad::new(p.name.clone(), Arc::clone(&p.driver))))
         };
         let eye = |t: &crate::config::TargetPlan<Arc<dyn Target>>| {
-            (t.name.clone(), (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone())))
+            (
+                t.name.clone(),
+                (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone(), t.caps.pause())),
+            )
         };
         Arc::new(Craft {
             clock: self.clock.clone(),
@@ -562,7 +598,7 @@ pub fn lines(plan: &OpenPlan) -> Vec<Line> {
         let canary = plan.canary(&route.canary)?;
         Some(Line {
             route: Arc::clone(route),
-            schedule: canary.schedule.clone(),
+            schedule: Some(canary.schedule.clone()),
             objective: canary.objective,
             deadline: canary.deadline,
             sample: canary.sample,
@@ -571,18 +607,19 @@ pub fn lines(plan: &OpenPlan) -> Vec<Line> {
     plan.routes.iter().filter_map(line).collect()
 }
 
-fn caps(plan: &OpenPlan) -> HashMap<PlatformName, Cap> {
+pub(super) fn caps(plan: &OpenPlan) -> Caps {
     let cap = |p: &crate::config::PlatformPlan<Arc<dyn Platform>>| {
         (p.name.clone(), Cap { in_flight: p.in_flight, per_hour: p.per_hour })
     };
-    plan.platforms.iter().map(cap).collect()
+    let rows = plan.targets.iter().filter_map(|target| Some((target.name.clone(), target.caps.rows_per_hour?)));
+    Caps { platforms: plan.platforms.iter().map(cap).collect(), rows: rows.collect() }
 }
 
 fn watched_routes(plan: &OpenPlan, now: Timestamp) -> Vec<WatchedRoute> {
     let watched = |route: &Arc<crate::canary::Route>| {
         let canary = plan.canary(&route.canary)?;
         let interval = canary.schedule.longest_gap(now);
-        let detection_bound = worst_detection(interval, canary.objective);
+        let detection_bound = worst_detection(interval, canary.objective, plan.pause(&route.target));
         let (objective, deadline) = (canary.objective, canary.deadline);
         Some(WatchedRoute { route: Arc::clone(route), objective, deadline, detection_bound, interval, since: now })
     };

@@ -10,12 +10,14 @@ pub mod desk;
 mod heartbeat;
 pub mod lifecycle;
 pub mod maintenance;
+pub mod once;
 pub mod outbox;
 mod pulse;
 pub mod run;
 pub mod scheduler;
 mod scribe;
 pub mod sight;
+pub mod verify;
 
 pub use clock::Clock;
 pub use craft::{Craft, Dice};

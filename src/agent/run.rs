@@ -13,7 +13,10 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    canary::{Claim, Evidence, Judgement, Outcome, Phase, Run, State, Timestamp, Usual, Verdict, judge, wait},
+    canary::{
+        Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Timestamp, Usual, Verdict,
+        evidence::half_empty_for, judge, wait,
+    },
     platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
     target::Target,
 };
@@ -34,6 +37,12 @@ const SLOW_SIGHT: Duration = Duration::from_secs(10);
 const CONTROL_KEEPS: Duration = Duration::from_secs(30);
 /// A control that takes longer is a slow one.
 const QUICK: Duration = Duration::from_secs(1);
+/// Longest wait for a look that only watches.
+const GLANCE: Duration = Duration::from_secs(2);
+/// A platform's time that is further from ours than this is not believed.
+const DAY: Duration = Duration::from_secs(86_400);
+/// Most glances kept: polls of a run with a long deadline.
+const MOST_GLANCES: usize = 500;
 /// A moment after the objective: a look that starts then can prove that rows came late.
 const JUST_AFTER: Duration = Duration::from_millis(1);
 
@@ -46,9 +55,14 @@ pub struct Flight {
     sight: Sight,
     after: After,
     evidence: Evidence,
+    /// What readers saw of a table that is displaced before the platform's last word. It proves nothing of
+    /// our rows: they may be displaced once more.
+    glances: Vec<Look>,
     handle: Option<Handle>,
     /// The ledger's handle or evidence is older than ours in something that a restart would want.
     unkept: bool,
+    /// A submit was not answered, and may have started a job all the same.
+    may_have_started: bool,
     /// Calls in a row that failed.
     failures: u32,
     /// Looks at the target since the platform's last word.
@@ -79,8 +93,10 @@ impl Flight {
             target,
             sight,
             evidence,
+            glances: Vec::new(),
             handle,
             unkept: false,
+            may_have_started: false,
             failures: 0,
             sights: 0,
             told: None,
@@ -95,6 +111,9 @@ impl Flight {
 
     async fn go(mut self, resumed: bool) {
         if resumed {
+            if let Some(why) = self.is_beyond_recall() {
+                return ground(&self.craft, &self.run, self.evidence, why).await;
+            }
             self.find_again().await;
         }
         let mut poll_at = self.craft.clock.now();
@@ -107,6 +126,7 @@ impl Flight {
             let now = self.craft.clock.now();
             if !spoke && now >= poll_at && (now < self.deadline() || owed) {
                 owed = false;
+                self.watch_what_is_displaced().await;
                 let pause = self.ask_platform().await;
                 let now = self.craft.clock.now();
                 poll_at = now.plus(pause);
@@ -154,13 +174,25 @@ impl Flight {
         self.run.terms.deadline_at(self.evidence.accepted_at)
     }
 
+    /// After a restart: why nobody can say any more what becomes of the job that was sent.
+    fn is_beyond_recall(&self) -> Option<&'static str> {
+        if self.evidence.claim.is_last_word() {
+            return None;
+        }
+        match (self.pad.driver.resume(), &self.handle) {
+            (Resume::ByMarker, _) | (Resume::ByHandle, Some(_)) => None,
+            // That it was sent is written down only with the answer.
+            (_, None) => Some("agent was restarted before the platform answered"),
+            (Resume::Not, Some(_)) => {
+                Some("agent was restarted: jobs of this platform are lost with the connection they were sent on")
+            }
+        }
+    }
+
     /// After a restart: is there a job, and where is it?
     async fn find_again(&mut self) {
         if self.handle.is_some() || self.evidence.claim.is_last_word() {
             return;
-        }
-        if self.pad.driver.resume() != Resume::ByMarker {
-            return self.give_up("agent was restarted before the platform answered");
         }
         loop {
             match self.call(self.pad.driver.find(&self.run)).await {
@@ -173,7 +205,7 @@ impl Flight {
                 Err(error) => {
                     self.hear_trouble(&error, Phase::Submit);
                     let pause = self.back_off(&error);
-                    self.craft.clock.sleep_until(self.craft.clock.now().plus(pause)).await;
+                    self.craft.clock.sleep_until(self.craft.clock.now().plus(pause).min(self.deadline())).await;
                 }
             }
         }
@@ -197,13 +229,11 @@ impl Flight {
 
     async fn submit(&mut self) -> Duration {
         let now = self.craft.clock.now();
-        let first = self.evidence.submitted_at.is_none();
         if let Err(error) = self.call(self.pad.prepare(self.run.sample, now)).await {
             return self.not_accepted(&error);
         }
-        let blindly = !first && self.pad.driver.resume() != Resume::ByMarker;
-        if blindly && !matches!(self.evidence.claim, Claim::Refused { .. }) {
-            // The first submit may have started: never repeated blindly.
+        if self.may_have_started && self.pad.driver.resume() != Resume::ByMarker {
+            // Never repeated blindly.
             return self.craft.clock.now().plus(self.run.terms.deadline).since(now);
         }
         self.evidence.submitted_at.get_or_insert(now);
@@ -217,7 +247,10 @@ impl Flight {
                 self.accepted(handle).await;
                 POLL.0
             }
-            Err(error) => self.not_accepted(&error),
+            Err(error) => {
+                self.may_have_started |= !error.never_started();
+                self.not_accepted(&error)
+            }
         }
     }
 
@@ -280,7 +313,8 @@ impl Flight {
 
     async fn hear(&mut self, state: JobState) {
         let now = self.craft.clock.now();
-        for (phase, at) in state.phases {
+        // A clock that is a day off tells nothing of how long a phase took.
+        for (phase, at) in state.phases.into_iter().filter(|(_, at)| at.since(now).max(now.since(*at)) < DAY) {
             self.evidence.entered(phase, at);
         }
         if !state.jobs.is_empty() {
@@ -360,7 +394,8 @@ impl Flight {
             && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete());
         if convicts && !self.is_proven() {
             let control = self.sight.control(self.rows_due(), &self.craft.clock).await;
-            self.evidence.controlled(control);
+            // One that proves nothing either way is none: it convicts nobody.
+            control.into_iter().for_each(|control| self.evidence.controlled(control));
         }
     }
 
@@ -370,12 +405,23 @@ impl Flight {
         let (due, proven, asked_at) = (self.rows_due(), self.is_proven(), clock.now());
         let look = self.sight.look(Arc::clone(&self.run), clock);
         if with_control && !proven {
-            let (look, control) = tokio::join!(look, self.sight.control(due, clock));
-            self.evidence.controlled(control);
+            // How long each took by itself: a look may have waited for its turn, a control be somebody else's.
+            let look = async {
+                let look = look.await;
+                let took = clock.now().since(look.started_at);
+                (look, took)
+            };
+            let control = async {
+                let control = self.sight.control(due, clock).await;
+                let began = control.as_ref().map_or(asked_at, |control| control.started_at.max(asked_at));
+                (control, clock.now().since(began))
+            };
+            let ((look, look_took), (control, control_took)) = tokio::join!(look, control);
+            control.into_iter().for_each(|control| self.evidence.controlled(control));
             self.evidence.saw(look);
             // A target that was slow to take our own row may be as slow with everybody's: absence
             // counts from when ours was there.
-            if clock.now().since(asked_at) > QUICK
+            if look_took.max(control_took) > QUICK
                 && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete())
             {
                 self.evidence.saw(self.sight.look(Arc::clone(&self.run), clock).await);
@@ -385,6 +431,21 @@ impl Flight {
             self.evidence.saw(look);
         }
         self.sights += 1;
+    }
+
+    /// Of a table that is to be displaced, what readers see until the platform has said its last word: they
+    /// must find the old rows or the new ones, and no empty table between.
+    async fn watch_what_is_displaced(&mut self) {
+        if self.run.route.mode.displaces() {
+            let look = self.sight.look(Arc::clone(&self.run), &self.craft.clock);
+            // A target that hangs holds up no submit.
+            if let Ok(look) = tokio::time::timeout(GLANCE, look).await {
+                self.glances.push(look);
+            }
+            if self.glances.len() > MOST_GLANCES {
+                self.glances.remove(0);
+            }
+        }
     }
 
     /// When to look at the target next; none while the platform has not said its last word.
@@ -441,6 +502,7 @@ impl Flight {
         let now = self.craft.clock.now();
         let judgement = self.judge(now);
         let still_running = !self.evidence.claim.is_last_word();
+        self.evidence.half_empty = half_empty_for(self.glances.iter().chain(&self.evidence.looks));
         let verdict = verdict(&self.run, judgement, false, now, std::mem::take(&mut self.evidence));
         self.after.watch(&self.run, &verdict);
         self.send(verdict).await;

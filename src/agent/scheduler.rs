@@ -22,7 +22,9 @@ use super::{
     run::{self, Flight},
 };
 use crate::{
-    canary::{Evidence, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, Terms, Timestamp, Why},
+    canary::{
+        Evidence, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, TargetName, Terms, Timestamp, Why,
+    },
     metrics::Metrics,
     platform::Handle,
     store::RunRecord,
@@ -44,14 +46,20 @@ const ROUND: Duration = Duration::from_secs(1);
 pub struct Line {
     /// The route.
     pub route: Arc<Route>,
-    /// When it is due.
-    pub schedule: Schedule,
+    /// When it is due; none: only when asked for.
+    pub schedule: Option<Schedule>,
     /// Its objective.
     pub objective: Duration,
     /// Its deadline.
     pub deadline: Duration,
     /// Its rows.
     pub sample: Sample,
+}
+
+impl Line {
+    fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.schedule.as_ref()?.next(self.route.id, after)
+    }
 }
 
 /// A platform's caps.
@@ -63,16 +71,27 @@ pub struct Cap {
     pub per_hour: u32,
 }
 
+/// All caps.
+#[derive(Clone, Debug, Default)]
+pub struct Caps {
+    /// By platform.
+    pub platforms: HashMap<PlatformName, Cap>,
+    /// Most rows in an hour by target, where there is a limit.
+    pub rows: HashMap<TargetName, u32>,
+}
+
 /// What the scheduler is asked.
 pub enum Want {
     /// A run of this route at once.
     Confirm(RouteId),
     /// A deploy: every route at once, those that it selects first; then more often for a while.
     Deploy(Selector),
+    /// Runs of these routes at once, for whoever verifies a release.
+    Verify(Vec<RouteId>),
     /// Fly on after a restart.
     Resume(Box<RunRecord>),
     /// Other lines from now on.
-    Lines(Vec<Line>, HashMap<PlatformName, Cap>, Arc<Craft>),
+    Lines(Vec<Line>, Caps, Arc<Craft>),
     /// Nothing is sent over these routes from now on, and over all others.
     Paused(HashSet<RouteId>),
     /// No more runs.
@@ -96,14 +115,40 @@ const SCHEDULED: u8 = 0;
 const EXTRA: u8 = 1;
 const CONFIRMING: u8 = 2;
 const DEPLOY: u8 = 3;
+const VERIFYING: u8 = 4;
 
 fn why(code: u8) -> Why {
     match code {
         CONFIRMING => Why::Confirming,
         DEPLOY => Why::Deploy,
+        VERIFYING => Why::Verify,
         _ => Why::Scheduled,
     }
 }
+
+/// Rows of runs, by when they were begun.
+#[derive(Debug, Default)]
+struct Written {
+    begun: VecDeque<(Timestamp, u32)>,
+    rows: u64,
+}
+
+impl Written {
+    fn add(&mut self, rows: u32, now: Timestamp) {
+        self.begun.push_back((now, rows));
+        self.rows += u64::from(rows);
+    }
+
+    fn within_an_hour(&mut self, now: Timestamp) -> u64 {
+        while let Some((_, rows)) = self.begun.front().filter(|(at, _)| now.since(*at) >= HOUR) {
+            self.rows -= u64::from(*rows);
+            self.begun.pop_front();
+        }
+        self.rows
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// When the scheduler last went round, in microseconds since 1970, for health and heartbeats.
 pub type Round = Arc<AtomicI64>;
@@ -116,9 +161,11 @@ pub struct Scheduler {
     round: Round,
     lanes: Vec<Lane>,
     by_route: HashMap<RouteId, usize>,
-    caps: HashMap<PlatformName, Cap>,
+    caps: Caps,
     flying: HashMap<PlatformName, u32>,
     begun: HashMap<PlatformName, VecDeque<Timestamp>>,
+    /// Rows that runs begun in the last hour write, by target.
+    written: HashMap<TargetName, Written>,
     due: BinaryHeap<Reverse<Due>>,
     /// Runs that were due and had no slot, oldest first.
     held: VecDeque<Due>,
@@ -134,7 +181,7 @@ impl Scheduler {
         after: After,
         metrics: Option<Arc<Metrics>>,
         lines: Vec<Line>,
-        caps: HashMap<PlatformName, Cap>,
+        caps: Caps,
         round: Round,
     ) -> Self {
         let mut scheduler = Self {
@@ -147,6 +194,7 @@ impl Scheduler {
             caps,
             flying: HashMap::new(),
             begun: HashMap::new(),
+            written: HashMap::new(),
             due: BinaryHeap::new(),
             held: VecDeque::new(),
             often_until: Timestamp::EPOCH,
@@ -168,7 +216,7 @@ impl Scheduler {
         let was: HashMap<RouteId, (u32, bool)> =
             self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
         for (at, line) in lines.into_iter().enumerate() {
-            if let Some(next) = line.schedule.next(line.route.id, now) {
+            if let Some(next) = line.next(now) {
                 self.due.push(Reverse(Due { at: next, lane: at, why: SCHEDULED }));
             }
             let (in_flight, confirming) = was.get(&line.route.id).copied().unwrap_or_default();
@@ -231,6 +279,13 @@ impl Scheduler {
                     self.due.push(Reverse(Due { at: now.plus(ALL_WITHIN * place as u32 / n), lane, why: DEPLOY }));
                 }
             }
+            Want::Verify(routes) => {
+                for route in routes {
+                    if let Some(lane) = self.by_route.get(&route).copied() {
+                        self.start(Due { at: now, lane, why: VERIFYING });
+                    }
+                }
+            }
             Want::Resume(record) => self.resume(*record),
             Want::Paused(routes) => self.paused = routes,
             Want::Stop => {}
@@ -248,10 +303,10 @@ impl Scheduler {
             self.due.pop();
             if due.why == SCHEDULED {
                 let line = &self.lanes[due.lane].line;
-                let next = line.schedule.next(line.route.id, due.at);
+                let next = line.next(due.at);
                 // After a stall the runs that were missed are skipped, not sent all at once.
                 let missed = next.filter(|next| *next <= now).is_some();
-                let next = if missed { line.schedule.next(line.route.id, now) } else { next };
+                let next = if missed { line.next(now) } else { next };
                 if let Some(next) = next {
                     self.due.push(Reverse(Due { at: next, lane: due.lane, why: SCHEDULED }));
                     if now < self.often_until {
@@ -302,7 +357,8 @@ impl Scheduler {
             return self.skip(due);
         }
         let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;
-        if alone || !self.has_slot(&platform, now) {
+        let (target, rows) = (lane.line.route.target.clone(), lane.line.sample.rows);
+        if alone || !self.has_slot(&platform, now) || !self.has_room(&target, rows, now) {
             if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
                 let older = std::mem::replace(&mut self.held[at], due);
                 self.skip(older);
@@ -315,6 +371,9 @@ impl Scheduler {
         lane.in_flight += 1;
         *self.flying.entry(platform.clone()).or_default() += 1;
         self.begun.entry(platform).or_default().push_back(now);
+        if self.caps.rows.contains_key(&target) {
+            self.written.entry(target).or_default().add(rows, now);
+        }
         if let Some(metrics) = &self.metrics {
             metrics.begun(now.since(due.at));
         }
@@ -365,13 +424,19 @@ impl Scheduler {
     }
 
     fn has_slot(&mut self, platform: &PlatformName, now: Timestamp) -> bool {
-        let Some(cap) = self.caps.get(platform) else { return true };
+        let Some(cap) = self.caps.platforms.get(platform) else { return true };
         let begun = self.begun.entry(platform.clone()).or_default();
-        while begun.front().is_some_and(|at| now.since(*at) >= Duration::from_secs(3600)) {
+        while begun.front().is_some_and(|at| now.since(*at) >= HOUR) {
             begun.pop_front();
         }
         self.flying.get(platform).copied().unwrap_or(0) < cap.in_flight
             && (begun.len() as u64) < u64::from(cap.per_hour)
+    }
+
+    /// Whether so many more rows may be written to a target in this hour.
+    fn has_room(&mut self, target: &TargetName, rows: u32, now: Timestamp) -> bool {
+        let Some(cap) = self.caps.rows.get(target) else { return true };
+        self.written.entry(target.clone()).or_default().within_an_hour(now) + u64::from(rows) <= u64::from(*cap)
     }
 
     fn landed(&mut self, route: RouteId, platform: &PlatformName, code: u8) {

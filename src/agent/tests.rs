@@ -1,5 +1,6 @@
 //! The agent in trouble of its own, on virtual time: what no scenario can play.
 
+mod caps;
 mod drills;
 pub(in crate::agent) mod ledger;
 mod maintenance;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
-    canary::{PlatformName, Route, RouteId, Schedule, Timestamp, time::Brief},
+    canary::{PlatformName, Route, RouteId, Schedule, TargetName, Timestamp, time::Brief},
     config::worst_detection,
     target::webhook::Intake,
 };
@@ -93,6 +93,9 @@ struct Line {
     route: Arc<Route>,
     pace: Pace,
     worst: Duration,
+    rows: u32,
+    /// Its target may be sent fewer rows than its routes need: runs will be skipped.
+    starved: bool,
 }
 
 /// How often a schedule comes.
@@ -109,14 +112,28 @@ impl Outlook {
             .iter()
             .map(|canary| {
                 let gap = canary.schedule.longest_gap(now);
-                (&canary.name, (pace(&canary.schedule, now), worst_detection(gap, canary.objective)))
+                (&canary.name, (pace(&canary.schedule, now), gap, canary))
             })
             .collect();
         let line = |route: &Arc<Route>| {
-            let (pace, worst) = *canaries.get(&route.canary)?;
-            Some(Line { route: route.clone(), pace, worst })
+            let (pace, gap, canary) = *canaries.get(&route.canary)?;
+            let worst = worst_detection(gap, canary.objective, plan.pause(&route.target));
+            Some(Line { route: route.clone(), pace, worst, rows: canary.sample.rows, starved: false })
         };
-        Self { lines: plan.routes.iter().filter_map(line).collect(), detect_within: plan.agent.detect_within }
+        let lines = plan.routes.iter().filter_map(line).collect();
+        let mut outlook = Self { lines, detect_within: plan.agent.detect_within };
+        for target in &plan.targets {
+            let starved = target.caps.rows_per_hour.is_some_and(|cap| outlook.rows(&target.name) > f64::from(cap));
+            let own = outlook.lines.iter_mut().filter(|line| line.route.target == target.name);
+            own.for_each(|line| line.starved = starved);
+        }
+        outlook
+    }
+
+    /// Rows that a target's routes need in their busiest hour.
+    fn rows(&self, target: &TargetName) -> f64 {
+        let own = self.lines.iter().filter(|line| line.route.target == *target);
+        own.map(|line| line.pace.busiest_hour * f64::from(line.rows)).sum()
     }
 
     fn runs_per_day(&self) -> f64 {
@@ -129,7 +146,7 @@ impl Outlook {
     }
 
     fn keeps(&self, line: &Line) -> bool {
-        self.detect_within.is_none_or(|within| line.worst <= within)
+        self.detect_within.is_none_or(|within| line.worst <= within && !line.starved)
     }
 
     fn warnings(&self, plan: &OpenPlan) -> Vec<String> {
@@ -150,8 +167,16 @@ impl Outlook {
             }
         }
         for target in &plan.targets {
+            let rows = self.rows(&target.name);
             if !self.lines.iter().any(|line| line.route.target == target.name) {
                 warnings.push(format!("target `{}` is in no canary's list", target.name));
+            }
+            if let Some(cap) = target.caps.rows_per_hour.filter(|cap| rows > f64::from(*cap)) {
+                warnings.push(format!(
+                    "target `{}` may be sent {cap} rows an hour (rows_per_hour), its routes need {}: some runs will be skipped",
+                    target.name,
+                    number(rows.ceil())
+                ));
             }
         }
         warnings

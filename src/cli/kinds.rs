@@ -11,9 +11,9 @@ use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
     config::{self, Kind, Kinds, Options, Problem, Problems},
     notify::{self, Notifier},
-    platform::{Platform, treasure_data},
+    platform::{Platform, hiveserver2, http_job, treasure_data, trino},
     target::{
-        Target, object_store, postgresql,
+        Target, mysql, object_store, postgresql, sftp, treasure_data_table,
         webhook::{self, Intake},
     },
 };
@@ -21,10 +21,18 @@ use crate::{
 /// The kinds of this Landfall. Webhook targets are doors of the agent's own intake.
 pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>> {
     Kinds {
-        platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
+        platforms: vec![
+            Kind::new("treasure-data", treasure_data::MODES, treasure_data::open),
+            Kind::new("hiveserver2", hiveserver2::MODES, hiveserver2::open).naming_outputs(),
+            Kind::new("http-job", http_job::MODES, http_job::open).naming_outputs_if_given(),
+            Kind::new("trino", trino::MODES, trino::open).naming_outputs(),
+        ],
         targets: vec![
+            Kind::new("mysql", mysql::MODES, mysql::open),
             Kind::new("object-store", object_store::MODES, object_store::open),
             Kind::new("postgresql", postgresql::MODES, postgresql::open),
+            Kind::new("sftp", sftp::MODES, sftp::open),
+            Kind::new("treasure-data-table", treasure_data_table::MODES, treasure_data_table::open),
             Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
         ],
         notifiers: vec![

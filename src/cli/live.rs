@@ -79,7 +79,7 @@ async fn look_at_platform(platform: &dyn Platform, route: Option<&Arc<Route>>, p
             Answer::No(error.to_string())
         }
         Ok(Err(error)) => Answer::Unheard(error.to_string()),
-        Err(_) => Answer::Unheard(too_long()),
+        Err(_) => Answer::Unheard(too_long(PATIENCE)),
     }
 }
 
@@ -87,16 +87,18 @@ async fn look_at_target(target: &dyn Target, name: &TargetName, doors: &[TargetN
     if doors.contains(name) {
         return Answer::NotTried("the agent's own intake, open while it runs");
     }
-    match tokio::time::timeout(PATIENCE, target.control()).await {
-        Ok(Ok(())) => Answer::Fine("a row was written and read back"),
+    let patience = PATIENCE.max(target.patience());
+    match tokio::time::timeout(patience, target.control()).await {
+        Ok(Ok(())) => Answer::Fine("a control row was read back"),
+        Ok(Err(TargetError::Unproven { .. })) => Answer::Fine("can be read; no run has left a row there yet"),
         Ok(Err(error @ (TargetError::Denied { .. } | TargetError::Foreign { .. }))) => Answer::No(error.to_string()),
         Ok(Err(error)) => Answer::Unheard(error.to_string()),
-        Err(_) => Answer::Unheard(too_long()),
+        Err(_) => Answer::Unheard(too_long(patience)),
     }
 }
 
-fn too_long() -> String {
-    format!("no answer within {}s", PATIENCE.as_secs())
+fn too_long(patience: Duration) -> String {
+    format!("no answer within {}s", patience.as_secs())
 }
 
 impl Answer {

@@ -23,7 +23,9 @@ pub mod replay;
 pub mod run;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod seeds;
 pub mod systemd;
+pub mod verify;
 
 /// Proves that query results land: sends canary queries with Result Output, reads the targets
 /// itself, and says what broke, since when, after which deploy.
@@ -35,6 +37,7 @@ Start here:
   landfall replay 2015-08-24         the same on virtual time
   landfall check -c landfall.toml    what would be watched, and how soon a fault would page
   landfall run -c landfall.toml      watch
+  landfall verify -c landfall.toml   after a deploy: did it break anything?
 
 Exit codes: 0 yes · 1 the answer is no · 2 usage or config · 3 could not determine")]
 pub struct Cli {
@@ -68,7 +71,9 @@ enum Command {
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
     Check(check::Args),
+    Verify(verify::Args),
     Blame(blame::Args),
+    Seeds(seeds::Args),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
@@ -106,7 +111,9 @@ pub fn main() -> ExitCode {
         Command::Sandbox(args) => block_on(sandbox::sandbox(args)),
         Command::Run(args) => block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Verify(args) => block_on(verify::verify(args)),
         Command::Blame(args) => blame::blame(&args),
+        Command::Seeds(args) => seeds::seeds(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
         Command::Status(args) => block_on(remote::status::status(args)),

@@ -16,8 +16,12 @@ use serde_json::{Value, json};
 use super::{
     Format,
     exit::{Unsure, Usage, YES},
+    verify,
 };
-use crate::{canary::Secret, http};
+use crate::{
+    canary::{Secret, Selector},
+    http,
+};
 
 /// Answers of an agent are small; more is not an agent.
 const MOST: usize = 16 << 20;
@@ -47,6 +51,12 @@ pub struct DeployArgs {
     /// Routes to send first, such as worker=v6.
     #[arg(long = "where", value_name = "NAME=VALUE")]
     first: Vec<String>,
+    /// Also verifies: waits until every route has been run, and says what got worse. Exits as `landfall
+    /// verify` does.
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    how: verify::How,
     #[command(flatten)]
     place: Where,
 }
@@ -73,6 +83,11 @@ enum IncidentAction {
 }
 
 impl Where {
+    /// An agent at an address.
+    pub(super) fn at(agent: Url, token_file: Option<PathBuf>) -> Self {
+        Self { agent, token_file, format: Format::Text }
+    }
+
     fn token(&self) -> Result<Option<Secret>> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path)
@@ -86,7 +101,7 @@ impl Where {
     }
 
     /// Asks; whatever the agent does not do is an error.
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let (status, value) = self.send(method, path, body, PATIENCE).await?;
         if status.is_success() {
             return Ok(value);
@@ -156,6 +171,14 @@ pub async fn deploy(args: DeployArgs) -> Result<u8> {
     let first = labels::pairs(&args.first)?;
     let body = json!({ "service": args.service, "version": args.version, "where": first });
     let answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    if args.verify {
+        let found = verify::ask(&args.place, &Selector::default(), &args.how).await?;
+        let format = match args.place.format {
+            Format::Text => verify::Format::Text,
+            Format::Json => verify::Format::Json,
+        };
+        return verify::tell(&found, &args.how, format);
+    }
     args.place
         .print(&answer, |out| writeln!(out, "noted: {} {}; every route is sent now", args.service, args.version))?;
     Ok(YES)

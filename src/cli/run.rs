@@ -24,6 +24,7 @@ use crate::{
     agent::{
         Agent, Clock, Confirms, Denied, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
+        verify::Asked,
     },
     metrics::{BuildInfo, Metrics},
     store::{Store, sqlite::Sqlite},
@@ -147,6 +148,7 @@ impl Daemon {
             letters: agent.letters(),
             orders,
             token,
+            verifications: Arc::default(),
             hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
             agent: name,
             now: Arc::clone(&now),
@@ -237,6 +239,18 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
         }
         Order::Resume { only, reply } => {
             let _ = reply.send(agent.resume_sending(only).await.map_err(declined));
+        }
+        Order::Verify { request, under, reply } => {
+            let web::Request { routes, rounds, within, strict } = request;
+            let _ = reply.send(Ok(()));
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                let asked = Asked { routes, rounds, within, strict };
+                match agent.verify(&asked, |at| under.is_at(at.clear, at.bad, at.of)).await {
+                    Ok(found) => under.found(found),
+                    Err(error) => error!(%error, "nothing was verified"),
+                }
+            });
         }
         // It takes a while, and nobody else waits for it.
         Order::Drill { notifier, reply } => {

@@ -14,6 +14,7 @@ pub mod input;
 pub mod scope;
 pub mod suspects;
 pub mod trail;
+pub mod verification;
 
 pub use board::{AgentHealth, Board, Standing};
 pub use detector::Detector;

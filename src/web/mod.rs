@@ -12,6 +12,7 @@ mod pages;
 mod serve;
 mod shapes;
 mod told;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use guard::Hosts;
 pub use intake::{Kept, intake_router};
 pub use serve::serve;
+pub use verify::{Request, Under, Verifications};
 
 use self::answer::Problem;
 use crate::{
@@ -47,6 +49,8 @@ pub struct Doors {
     pub orders: mpsc::Sender<Order>,
     /// Without it everything that changes state answers 403.
     pub token: Option<Secret>,
+    /// Verifications that were asked for.
+    pub verifications: Arc<Verifications>,
     /// Names by which the agent may be addressed.
     pub hosts: Hosts,
     /// The agent's name, for the pages.
@@ -67,6 +71,15 @@ pub enum Order {
         /// Which routes go first.
         first: Selector,
         /// Whether it was stored.
+        reply: Reply,
+    },
+    /// Verify a release.
+    Verify {
+        /// Over which routes, and how.
+        request: Request,
+        /// Where it is shown how it stands.
+        under: Under,
+        /// Whether it has begun.
         reply: Reply,
     },
     /// Read the config again.
@@ -175,6 +188,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/notifications", routing::get(notifications::list))
         .route("/api/v1/drill", routing::post(notifications::drill))
         .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
+        .route("/api/v1/verify", routing::post(verify::begin))
+        .route("/api/v1/verify/{id}", routing::get(verify::look))
         .route("/-/reload", routing::post(api::reload))
         .fallback(answer::nothing)
         .method_not_allowed_fallback(answer::not_so)

@@ -108,7 +108,12 @@ impl Place {
 #[async_trait]
 impl Target for Place {
     fn address(&self, run: &Run) -> Address {
-        Address { url: Secret::new("place://"), shown: "place://".to_owned(), mode: run.route.mode }
+        Address {
+            url: Secret::new("place://"),
+            shown: "place://".to_owned(),
+            place: String::new(),
+            mode: run.route.mode,
+        }
     }
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {
         let shows = *lock(&self.0);
@@ -277,6 +282,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             .map(|(name, place)| TargetPlan {
                 name: name.clone(),
                 labels: Labels::default(),
+                caps: Default::default(),
                 driver: Arc::clone(place) as _,
             })
             .collect(),

@@ -26,7 +26,12 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         per_hour: plan.per_hour,
         driver: (),
     };
-    let target = |plan: &TargetPlan<_>| TargetPlan { name: plan.name.clone(), labels: plan.labels.clone(), driver: () };
+    let target = |plan: &TargetPlan<_>| TargetPlan {
+        name: plan.name.clone(),
+        labels: plan.labels.clone(),
+        caps: plan.caps,
+        driver: (),
+    };
     Ok(Plan {
         platforms: plan.platforms.iter().map(platform).collect(),
         targets: plan.targets.iter().map(target).collect(),

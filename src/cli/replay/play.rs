@@ -1,11 +1,14 @@
 //! Playing a world on virtual time: the real scheduler, judge and detector, the direct door, and
 //! nothing else.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,8 +17,8 @@ use crate::{
         Agent, Clock, Confirms, Dice, Hearer,
         lifecycle::{OpenPlan, Parts},
     },
-    canary::{Run, Schedule, Selector, Timestamp, Verdict},
-    config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetPlan},
+    canary::{Marker, Outcome, RouteId, Run, Schedule, Selector, Timestamp, Verdict},
+    config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetCaps, TargetPlan},
     detect::{Change, Deploy, Incident},
     http::Wire,
     platform::Platform,
@@ -66,6 +69,8 @@ pub struct Played {
     pub runs: u64,
     /// What detection was told since its last snapshot, if that is kept.
     pub journal: Vec<JournalEntry>,
+    /// What became of each run, by its newest final verdict: when it was due, over which route, and how.
+    pub finals: Vec<(Timestamp, RouteId, Outcome)>,
 }
 
 impl Play {
@@ -92,10 +97,16 @@ impl Play {
 struct Record {
     world: Clock,
     notices: Mutex<Vec<Notice>>,
+    finals: Mutex<HashMap<Marker, (Timestamp, RouteId, Outcome)>>,
 }
 
 impl Hearer for Record {
-    fn verdict(&self, _: &Verdict, _: &Run) {}
+    fn verdict(&self, verdict: &Verdict, run: &Run) {
+        if !verdict.provisional {
+            let became = (verdict.due, verdict.route, verdict.outcome);
+            self.finals.lock().unwrap_or_else(PoisonError::into_inner).insert(run.marker, became);
+        }
+    }
 
     fn notice(&self, notice: &Notice) {
         let told = Notice { at: self.world.now(), ..notice.clone() };
@@ -136,7 +147,7 @@ async fn fly(play: &Play, seed: u64) -> anyhow::Result<Played> {
     // Only who may be stepped looks at the clock twice a minute.
     let clock = if steps { Clock::Stepped { start, origin, by: Arc::clone(&by) } } else { world.clone() };
     let store: Arc<dyn Store> = Arc::new(Memory::new());
-    let record = Arc::new(Record { world: world.clone(), notices: Mutex::default() });
+    let record = Arc::new(Record { world: world.clone(), notices: Mutex::default(), finals: Mutex::default() });
     let dice = Dice::seeded(seed);
     let keeps_journal = play.keeps_journal || !play.agent.is_empty();
     let begin = async || {
@@ -190,7 +201,10 @@ async fn fly(play: &Play, seed: u64) -> anyhow::Result<Played> {
             incidents.push(incident);
         }
     }
-    Ok(Played { notices, incidents, runs, journal })
+    let finals = std::mem::take(&mut *record.finals.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut finals: Vec<_> = finals.into_values().collect();
+    finals.sort_unstable();
+    Ok(Played { notices, incidents, runs, journal, finals })
 }
 
 /// A plan with the doors of the direct sandbox for its drivers.
@@ -205,6 +219,7 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
     let target = |plan: &TargetPlan<()>| TargetPlan {
         name: plan.name.clone(),
         labels: plan.labels.clone(),
+        caps: plan.caps,
         driver: Arc::new(direct.labelled_target(&plan.name, &plan.labels)) as Arc<dyn Target>,
     };
     Plan {
@@ -245,7 +260,12 @@ fn watch(world: &World) -> Watch {
             })
             .collect(),
         targets: (world.targets.iter())
-            .map(|target| TargetPlan { name: target.clone(), labels: crate::canary::Labels::default(), driver: () })
+            .map(|target| TargetPlan {
+                name: target.clone(),
+                labels: crate::canary::Labels::default(),
+                caps: TargetCaps::default(),
+                driver: (),
+            })
             .collect(),
         notifiers: Vec::new(),
         canaries: vec![CanaryPlan {

@@ -1,0 +1,85 @@
+//! Once: runs on request and nothing else. No schedule, no detection, nobody is told; the ledger keeps the
+//! verdicts, so that the next time knows how it was.
+
+use std::sync::Arc;
+
+use tokio::{sync::mpsc, task::JoinHandle};
+use tracing::{info, warn};
+
+use super::{
+    after::After,
+    clock::Clock,
+    craft::Dice,
+    desk::Told,
+    lifecycle::{Base, OpenPlan, caps, lines},
+    scheduler::{Line, Scheduler, Want},
+    verify::Heard,
+};
+use crate::{
+    canary::State,
+    store::{Settlement, Store},
+};
+
+/// Flights of which as many may be told at once before they wait.
+const TOLD: usize = 1024;
+
+/// Flies runs that are asked for.
+pub struct Once {
+    /// Runs are asked for here.
+    pub wants: mpsc::Sender<Want>,
+    /// And heard of here.
+    pub heard: mpsc::UnboundedReceiver<Heard>,
+    told: mpsc::Sender<Told>,
+    scheduler: JoinHandle<()>,
+    clerk: JoinHandle<()>,
+}
+
+impl Once {
+    /// Ready to fly over a plan's routes.
+    pub fn start(plan: &OpenPlan, store: Arc<dyn Store>, clock: Clock, dice: Dice) -> Self {
+        let (told, was_told) = mpsc::channel(TOLD);
+        let (hears, heard) = mpsc::unbounded_channel();
+        let (wants, wanted) = mpsc::channel(TOLD);
+        let craft = Base::without_daemon(Arc::clone(&store), clock, dice, told.clone()).craft(plan);
+        // Who came late is not looked at again: nobody is there any more to hear of it.
+        let (after, _) = After::channel();
+        let asked_only = |line: Line| Line { schedule: None, ..line };
+        let lines = lines(plan).into_iter().map(asked_only).collect();
+        let scheduler = Scheduler::new(craft, after, None, lines, caps(plan), Arc::default());
+        Self {
+            wants,
+            heard,
+            told,
+            scheduler: tokio::spawn(scheduler.run(wanted)),
+            clerk: tokio::spawn(keep(store, was_told, hears)),
+        }
+    }
+
+    /// Breaks off what still flies: a daemon on this ledger would go on with it.
+    pub async fn stop(self) {
+        let _ = self.wants.send(Want::Stop).await;
+        let _ = self.scheduler.await;
+        let _ = self.told.send(Told::Stop).await;
+        let _ = self.clerk.await;
+    }
+}
+
+/// Keeps verdicts in the ledger, and passes them on.
+async fn keep(store: Arc<dyn Store>, mut told: mpsc::Receiver<Told>, hears: mpsc::UnboundedSender<Heard>) {
+    while let Some(message) = told.recv().await {
+        let (verdict, run) = match message {
+            Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (verdict, run),
+            Told::Stop => return,
+            _ => continue,
+        };
+        if verdict.outcome.state() != State::Green {
+            let (marker, route, reason) = (run.marker, &run.route, verdict.reason.as_deref());
+            info!(run = %marker, %route, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
+        }
+        let settlement = Settlement { verdicts: vec![(*verdict).clone()], ..Settlement::default() };
+        if let Err(error) = store.settle(settlement).await {
+            warn!(%error, "a verdict could not be kept; the next verification will not know of it");
+        }
+        let _ = hears.send(Heard { verdict: *verdict, run });
+    }
+}

@@ -1,0 +1,215 @@
+//! Verifying a release: every selected route at once, and again only where that would change the answer.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use super::{clock::Clock, scheduler::Want};
+use crate::{
+    canary::{Marker, Outcome, Route, RouteId, Run, State, Timestamp, Verdict, Why},
+    detect::verification::{self, Flown, Turn, Verification, Verified, Word, was_bad, word},
+    store::{Store, StoreError},
+};
+
+/// Runs of a route that tell how it was.
+const BEFORE: u32 = 20;
+/// Once it is certain that something got worse, others that are still under way are given so long, or twice
+/// what the slowest so far took: they tell what is common to it.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What is to be verified.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which routes.
+    pub routes: Vec<Arc<Route>>,
+    /// How often each is run.
+    pub rounds: u32,
+    /// When to answer with what is known by then.
+    pub within: Duration,
+    /// What still fails is a no, too.
+    pub strict: bool,
+}
+
+/// A verdict that was heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The verdict, provisional or final.
+    pub verdict: Verdict,
+    /// Of which run.
+    pub run: Arc<Run>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Routes of which it is clear.
+    pub clear: usize,
+    /// Of them, bad.
+    pub bad: usize,
+    /// All routes.
+    pub of: usize,
+}
+
+/// What runs of each route came to before, newest first.
+pub type Before = HashMap<RouteId, Vec<Outcome>>;
+
+/// What the ledger knows of how routes were.
+pub async fn before(store: &dyn Store, routes: &[Arc<Route>]) -> Result<Before, StoreError> {
+    let mut before = Before::new();
+    for route in routes {
+        let records = store.runs(Some(route.id), BEFORE).await?;
+        let verdicts = records.into_iter().filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
+        before.insert(route.id, verdicts.map(|verdict| verdict.outcome).collect());
+    }
+    Ok(before)
+}
+
+/// A route under way.
+struct Course {
+    route: Arc<Route>,
+    sent: usize,
+    runs: Vec<Flown>,
+    /// When runs that are bad so far can no longer become good.
+    turns: HashMap<Marker, Timestamp>,
+    clear_at: Option<Timestamp>,
+}
+
+impl Course {
+    fn is_flying(&self) -> bool {
+        self.sent > self.runs.iter().filter(|run| run.settled).count()
+    }
+
+    fn hear(&mut self, heard: &Heard) {
+        let Heard { verdict, run } = heard;
+        let flown = Flown {
+            run: verdict.run,
+            outcome: verdict.outcome,
+            settled: !verdict.provisional,
+            reason: verdict.reason.clone().or_else(|| claimed(verdict)),
+        };
+        match self.runs.iter_mut().find(|known| known.run == verdict.run) {
+            Some(known) => {
+                let settled = known.settled || flown.settled;
+                *known = Flown { settled, ..flown };
+            }
+            None => self.runs.push(flown),
+        }
+        if verdict.provisional && verdict.outcome.state() == State::Red {
+            // From then on it would be late at best.
+            self.turns.insert(verdict.run, run.terms.objective_at(verdict.evidence.accepted_at));
+        }
+    }
+
+    /// What is bad so far and has had its time is bad.
+    fn turn(&mut self, now: Timestamp) {
+        for flown in self.runs.iter_mut().filter(|flown| !flown.settled && flown.outcome.state() == State::Red) {
+            flown.settled = self.turns.get(&flown.run).is_some_and(|at| *at <= now);
+        }
+    }
+}
+
+/// What the platform said of a run that is no loss.
+fn claimed(verdict: &Verdict) -> Option<String> {
+    use crate::canary::Claim;
+    match &verdict.evidence.claim {
+        Claim::Error { detail, .. } | Claim::Refused { detail, .. } | Claim::Unheard { detail } => Some(detail.clone()),
+        _ => None,
+    }
+}
+
+/// Verifies: sends runs through `wants`, hears of them through `heard`, and ends as soon as more would
+/// change nothing, or when the time is over.
+pub async fn verify(
+    asked: &Asked,
+    before: &Before,
+    clock: &Clock,
+    wants: &mpsc::Sender<Want>,
+    heard: &mut mpsc::UnboundedReceiver<Heard>,
+    mut show: impl FnMut(Progress),
+) -> Verification {
+    let began = clock.now();
+    let mut ends_at = began.plus(asked.within);
+    let mut courses: Vec<Course> = (asked.routes.iter())
+        .map(|route| Course {
+            route: Arc::clone(route),
+            sent: 1,
+            runs: Vec::new(),
+            turns: HashMap::new(),
+            clear_at: None,
+        })
+        .collect();
+    let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
+    let was: HashMap<RouteId, bool> =
+        before.iter().filter_map(|(route, before)| Some((*route, was_bad(before)?))).collect();
+    let _ = wants.send(Want::Verify(asked.routes.iter().map(|route| route.id).collect())).await;
+    let mut changed: HashSet<usize> = HashSet::new();
+    let mut is_no = false;
+    loop {
+        let now = clock.now();
+        for at in changed.drain() {
+            let course = &mut courses[at];
+            course.turn(now);
+            let (said, certain) = word(&course.runs, asked.rounds);
+            if certain {
+                course.clear_at.get_or_insert(now);
+                let was_bad = was.get(&course.route.id).copied().unwrap_or(false);
+                is_no |= said == Word::Bad && (asked.strict || !was_bad);
+            } else {
+                course.clear_at = None;
+                if !course.is_flying() {
+                    course.sent += 1;
+                    let _ = wants.send(Want::Verify(vec![course.route.id])).await;
+                }
+            }
+        }
+        let clear: Vec<&Course> = courses.iter().filter(|course| course.clear_at.is_some()).collect();
+        let bad = clear.iter().filter(|course| word(&course.runs, asked.rounds).0 == Word::Bad).count();
+        show(Progress { clear: clear.len(), bad, of: courses.len() });
+        if clear.len() == courses.len() || now >= ends_at {
+            break;
+        }
+        if is_no {
+            let slowest = clear.iter().filter_map(|course| Some(course.clear_at?.since(began))).max();
+            ends_at = ends_at.min(now.plus(GRACE.max(slowest.unwrap_or_default())));
+            is_no = false;
+        }
+        let turns = courses.iter().flat_map(|course| {
+            let open = course.runs.iter().filter(|flown| !flown.settled);
+            open.filter_map(|flown| course.turns.get(&flown.run).copied())
+        });
+        let next = turns.filter(|turn| *turn > now).min().map_or(ends_at, |turn| turn.min(ends_at));
+        tokio::select! {
+            biased;
+            got = heard.recv() => match got {
+                Some(got) => {
+                    if let Some(at) = at.get(&got.run.route.id).copied().filter(|_| got.run.why == Why::Verify) {
+                        courses[at].hear(&got);
+                        changed.insert(at);
+                    }
+                }
+                None => break,
+            },
+            () = clock.sleep_until(next) => changed.extend(0..courses.len()),
+        }
+    }
+    let now = clock.now();
+    let none = Vec::new();
+    let verified: Vec<Verified> = (courses.iter())
+        .map(|course| {
+            let took = course.clear_at.unwrap_or(now).since(began).as_secs_f64();
+            let before = before.get(&course.route.id).unwrap_or(&none);
+            verification::verified(&course.route, &course.runs, before, asked.rounds, (took * 1e3).round() / 1e3)
+        })
+        .collect();
+    let routes: Vec<&Route> = asked.routes.iter().map(|route| &**route).collect();
+    Verification::new(&routes, verified, asked.strict)
+}
+
+/// Whether it is worth the while to say more of a route than its line.
+pub fn is_news(turn: Turn) -> bool {
+    turn != Turn::Ok
+}

@@ -1,0 +1,195 @@
+//! `landfall verify`: the post-deploy step of a release pipeline.
+
+mod github;
+mod here;
+mod junit;
+mod text;
+mod there;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use reqwest::Url;
+use serde_json::{Value, json};
+
+pub(super) use self::there::ask;
+use super::exit::{NO, UNSURE, Usage, YES};
+use crate::{
+    agent::verify::Progress,
+    canary::{Selector, time::parse_duration},
+    detect::verification::{Answer, Verification},
+};
+
+/// Verifies a release: runs every selected route at once, reads the targets, and compares with how each
+/// route was before.
+///
+/// In this process, from a config; its ledger is what knows how routes were, and learns how they are. Where a
+/// daemon watches already, `--agent` has it do the same against its own history.
+///
+/// A silent loss is a no at once. A run that failed is repeated, and is a no if it fails again. Without
+/// history a bad route is a regression.
+///
+/// Exit codes: 0 nothing got worse · 1 something did · 2 usage or config · 3 nobody could see all of it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The config.
+    #[arg(short, long, default_value = "landfall.toml", value_name = "FILE", conflicts_with = "agent")]
+    config: PathBuf,
+    /// Ask this agent instead, which knows how its routes were.
+    #[arg(long, value_name = "URL")]
+    agent: Option<Url>,
+    /// File with the agent's token; without it LANDFALL_TOKEN is read.
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    token_file: Option<PathBuf>,
+    /// Only routes of which this holds, such as worker=v6; all that are given must.
+    #[arg(long = "where", value_name = "NAME=VALUE")]
+    only: Vec<Selector>,
+    /// Only routes of this canary.
+    #[arg(long, value_name = "NAME")]
+    canary: Option<String>,
+    #[command(flatten)]
+    how: How,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How to verify.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct How {
+    /// How often each route is run.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(super) rounds: u32,
+    /// When to answer with what is known by then.
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = within)]
+    pub(super) within: Duration,
+    /// What failed before and still does is a no, too.
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Also writes the answer as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For scripts; stable.
+    Json,
+    /// Annotations for GitHub's runners, and a summary in Markdown.
+    Github,
+}
+
+/// Longest that a pipeline waits.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+fn within(text: &str) -> Result<Duration, String> {
+    let within = parse_duration(text).map_err(|_| format!("`{text}` is not a time such as 90s or 5m"))?;
+    let fits = (Duration::from_secs(1)..=LONGEST).contains(&within);
+    fits.then_some(within).ok_or_else(|| "must be from 1s to 24h".to_owned())
+}
+
+/// `landfall verify`.
+pub async fn verify(args: Args) -> Result<u8> {
+    let only = selector(&args.only, args.canary.as_deref())?;
+    let verification = match &args.agent {
+        Some(agent) => there::verify(agent, args.token_file.as_deref(), &only, &args.how).await?,
+        None => here::verify(&args.config, &only, &args.how).await?,
+    };
+    tell(&verification, &args.how, args.format)
+}
+
+fn selector(only: &[Selector], canary: Option<&str>) -> Result<Selector> {
+    let mut pairs: Vec<(String, String)> = only.iter().flat_map(|one| one.pairs().iter().cloned()).collect();
+    pairs.extend(canary.map(|name| ("canary".to_owned(), name.to_owned())));
+    for (at, (name, _)) in pairs.iter().enumerate() {
+        if pairs[..at].iter().any(|(known, _)| known == name) {
+            return Err(Usage(format!("`{name}` is there twice; all that is selected must hold at once")).into());
+        }
+    }
+    Ok(Selector::new(pairs))
+}
+
+/// Writes the answer; the exit code.
+pub(super) fn tell(verification: &Verification, how: &How, format: Format) -> Result<u8> {
+    let code = code(verification);
+    if let Some(path) = &how.junit {
+        let text = junit::text(verification);
+        std::fs::write(path, text)
+            .with_context(|| Usage(format!("the report `{}` cannot be written", path.display())))?;
+    }
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Text => text::write(&mut out, verification)?,
+        Format::Json => writeln!(out, "{}", object(verification))?,
+        Format::Github => {
+            out.write_all(github::annotations(verification).as_bytes())?;
+            let summary = github::summary(verification);
+            match std::env::var_os("GITHUB_STEP_SUMMARY") {
+                Some(path) => std::fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&path)
+                    .and_then(|mut file| file.write_all(summary.as_bytes()))
+                    .with_context(|| Usage(format!("the summary `{}` cannot be written", path.display())))?,
+                None => out.write_all(summary.as_bytes())?,
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn code(verification: &Verification) -> u8 {
+    match verification.answer {
+        Answer::Yes => YES,
+        Answer::No => NO,
+        Answer::Unsure => UNSURE,
+    }
+}
+
+fn object(verification: &Verification) -> Value {
+    let mut object = json!(verification);
+    object["exit_code"] = code(verification).into();
+    object
+}
+
+/// Shows on stderr how far it is: one line that changes on a terminal, else a line when something changed.
+struct Shown {
+    last: Option<Progress>,
+    lively: bool,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Self { last: None, lively: io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        if self.last == Some(progress) {
+            return;
+        }
+        let first = self.last.replace(progress).is_none();
+        let Progress { clear, bad, of } = progress;
+        let text = format!("verifying: {clear} of {of} routes are clear, {bad} bad");
+        // Whoever closed stderr does not want to know.
+        let _ = match self.lively {
+            true => write!(io::stderr(), "\r\x1b[2K{text}"),
+            // In a log one line at the start, and one for each that is bad.
+            false if first => writeln!(io::stderr(), "verifying {of} routes"),
+            false => Ok(()),
+        };
+    }
+
+    fn end(self) {
+        if self.lively && self.last.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `landfall verify` as a release pipeline calls it: the real binary against a sandbox.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use serde_json::{Value as Json, json};
+
+use crate::fixtures::daemon::Watched;
+
+/// A sandbox that nobody watches.
+async fn unwatched() -> Watched {
+    Watched::unwatched(|probes| probes, "", Vec::new()).await
+}
+
+/// Verifies; exit code and answer.
+async fn verify(watched: &Watched, more: &[&str]) -> (i32, Json) {
+    let (code, out, err) = watched.on_config(&[&["verify", "--format", "json"], more].concat()).await;
+    let answer: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{err}"));
+    assert_eq!(answer["exit_code"], code, "{answer:#}");
+    (code, answer)
+}
+
+/// Routes that turned so, as `platform/target`.
+fn turned(answer: &Json, state: &str) -> Vec<String> {
+    let routes = answer["routes"].as_array().expect("routes");
+    let of = |route: &Json| format!("{}/{}", route["platform"].as_str().unwrap(), route["target"].as_str().unwrap());
+    let mut turned: Vec<String> = routes.iter().filter(|route| route["state"] == state).map(of).collect();
+    turned.sort();
+    turned
+}
+
+const ON_V5: [&str; 4] = ["hadoop1/bucket", "hadoop1/web", "presto/bucket", "presto/web"];
+
+fn breaks_v5(kind: &str) -> Json {
+    json!({ "kind": kind, "where": { "worker": "v5" } })
+}
+
+#[tokio::test]
+async fn a_release_that_breaks_a_worker_is_a_regression_and_fixed_after_the_roll_back() {
+    let watched = unwatched().await;
+    let (code, before) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&before, "ok").len()), (0, 6), "{before:#}");
+    assert_eq!((&before["answer"], before["suspects"].as_array().map(Vec::len)), (&json!("yes"), Some(0)));
+
+    let broken = watched.inject(&breaks_v5("drop-output")).await;
+    let (code, after) = verify(&watched, &[]).await;
+    assert_eq!((code, &after["answer"]), (1, &json!("no")), "{after:#}");
+    assert_eq!(turned(&after, "regression"), ON_V5, "{after:#}");
+    assert_eq!(after["suspects"], json!([{ "labels": { "worker": "v5" }, "red": 4, "green": 0 }]), "{after:#}");
+    for route in after["routes"].as_array().unwrap().iter().filter(|route| route["state"] == "regression") {
+        assert_eq!((&route["outcome"], &route["was"]), (&json!("lost"), &json!("landed")), "{route:#}");
+        assert!(route["run_id"].as_str().is_some_and(|run| run.starts_with("lf")), "{route:#}");
+    }
+
+    // What was broken before and still is, no release did, unless one wants to hear of it all the same.
+    let (code, again) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&again, "still failing")), (0, ON_V5.map(str::to_owned).to_vec()), "{again:#}");
+    let (code, strict) = verify(&watched, &["--strict", "--where", "worker=v5"]).await;
+    assert_eq!((code, strict["routes"].as_array().map(Vec::len)), (1, Some(4)), "{strict:#}");
+
+    watched.mend(broken).await;
+    let (code, mended) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&mended, "fixed")), (0, ON_V5.map(str::to_owned).to_vec()), "{mended:#}");
+    assert_eq!(turned(&mended, "ok").len(), 2, "{mended:#}");
+}
+
+#[tokio::test]
+async fn without_history_a_bad_route_is_a_regression_and_a_job_that_failed_once_is_run_again() {
+    let watched = unwatched().await;
+    let broken = watched.inject(&json!({ "kind": "fail-job", "where": { "platform": "presto" } })).await;
+    let (code, answer) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&answer, "regression")), (1, vec!["presto/bucket".to_owned(), "presto/web".to_owned()]));
+    let failed = |route: &&Json| route["state"] == "regression";
+    for route in answer["routes"].as_array().unwrap().iter().filter(failed) {
+        assert_eq!((&route["outcome"], &route["runs"]), (&json!("failed"), &json!(2)), "{route:#}");
+    }
+    let suspects = &answer["suspects"][0];
+    assert!(
+        suspects["labels"] == json!({ "engine": "presto" }) || suspects["labels"] == json!({ "cluster": "presto" })
+    );
+    watched.mend(broken).await;
+}
+
+#[tokio::test]
+async fn a_target_that_nobody_can_see_is_no_answer() {
+    let watched = unwatched().await;
+    watched.inject(&json!({ "kind": "target-down", "where": { "target": "bucket" } })).await;
+    let (code, answer) = verify(&watched, &["--within", "45s"]).await;
+    assert_eq!((code, &answer["answer"]), (3, &json!("unsure")), "{answer:#}");
+    assert_eq!(turned(&answer, "undetermined"), ["hadoop1/bucket", "hadoop2/bucket", "presto/bucket"], "{answer:#}");
+    assert_eq!(turned(&answer, "ok").len(), 3, "{answer:#}");
+}
+
+#[tokio::test]
+async fn a_pipeline_gets_junit_and_annotations_and_a_person_a_table() {
+    let watched = unwatched().await;
+    let broken = watched.inject(&breaks_v5("duplicate-output")).await;
+    let report = watched.file("report.xml");
+    let junit = ["--junit", report.to_str().expect("UTF-8")];
+    let (code, out, _) = watched.on_config(&[&["verify", "--format", "github"][..], &junit].concat()).await;
+    assert_eq!(code, 1, "{out}");
+    let errors: Vec<&str> = out.lines().filter(|line| line.starts_with("::error title=regression%3A ")).collect();
+    assert_eq!(errors.len(), 4, "{out}");
+    assert!(out.contains("\n::error title=suspect::worker=v5 (4 bad, 0 good)\n"), "{out}");
+    assert!(out.contains("### Landfall: no: 6 routes, 4 regression, 2 ok"), "{out}");
+    assert!(out.contains("| ❌ regression | result-output/presto/web/append | duplicated | – |"), "{out}");
+    let read = parsed(&report);
+    assert_eq!(read["counts"], json!({ "tests": 6, "failures": 4, "errors": 0, "skipped": 0 }), "{read:#}");
+    assert_eq!(read["failed"].as_array().map(Vec::len), Some(4), "{read:#}");
+
+    let (code, out, err) = watched.on_config(&[&["verify"][..], &junit].concat()).await;
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("still failing result-output/presto/web/append"), "{out}");
+    assert!(out.ends_with("yes, nothing got worse: 6 routes, 4 still failing, 2 ok\n"), "{out}");
+    assert!(err.contains("verifying 6 routes"), "{err}");
+    let read = parsed(&report);
+    assert_eq!(read["counts"], json!({ "tests": 6, "failures": 0, "errors": 0, "skipped": 4 }), "{read:#}");
+    watched.mend(broken).await;
+}
+
+/// The file as a reader of JUnit's reports reads it.
+fn parsed(report: &Path) -> Json {
+    let python =
+        std::env::var("LANDFALL_TEST_PYTHON").expect("LANDFALL_TEST_PYTHON names a Python (tests/run sets it)");
+    let script = "import json, sys, junitparser as j\n\
+        suites = list(j.JUnitXml.fromfile(sys.argv[1]))\n\
+        suite, = suites\n\
+        cases = list(suite)\n\
+        failed = [c.classname + '.' + c.name for c in cases if any(isinstance(r, j.Failure) for r in c.result)]\n\
+        counts = dict(tests=suite.tests, failures=suite.failures, errors=suite.errors, skipped=suite.skipped)\n\
+        assert len(cases) == suite.tests\n\
+        print(json.dumps(dict(counts=counts, failed=failed)))";
+    let output = Command::new(python).args(["-c", script]).arg(report).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[tokio::test]
+async fn beside_a_daemon_it_is_the_daemon_that_verifies() {
+    let mut watched = Watched::start(|probes| probes).await;
+    watched.landed(1).await;
+    let (code, out, err) = watched.on_config(&["verify"]).await;
+    assert_eq!((code, &*out), (2, ""), "{err}");
+    assert!(err.contains(&format!("--agent {}", watched.agent)), "{err}");
+
+    let (code, said) = watched.command(&["verify", "--format", "json"]);
+    assert_eq!(code, 0, "{said}");
+    watched.inject(&breaks_v5("drop-output")).await;
+    let (code, said) = watched.command(&["deploy", "worker", "v6", "--verify", "--format", "json"]);
+    let answer = said.lines().find(|line| line.starts_with('{')).expect("an answer");
+    let answer: Json = serde_json::from_str(answer).expect("JSON");
+    assert_eq!((code, turned(&answer, "regression")), (1, ON_V5.map(str::to_owned).to_vec()), "{said}");
+    // It has told detection as well.
+    let paged = async |w: &Watched| {
+        w.list("incidents").await?.into_iter().find(|incident| incident["suspects"] == json!({ "worker": "v5" }))
+    };
+    watched.until("the loss is an incident", Duration::from_secs(60), paged).await;
+    // Only those who may.
+    let url = format!("{}/api/v1/verify", watched.agent);
+    let (status, text) = watched.ask(reqwest::Method::POST, &url, None, Some(json!({}))).await;
+    assert_eq!(status, 401, "{text}");
+    watched.kill();
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_a_usage_error() {
+    let watched = unwatched().await;
+    for (args, hint) in [
+        (&["--where", "wroker=v5"][..], "did you mean `worker`"),
+        (&["--where", "worker=v7"], "v5"),
+        (&["--where", "worker=v5", "--where", "worker=v6"], "twice"),
+        (&["--canary", "none"], "result-output"),
+        (&["--rounds", "0"], "--rounds"),
+        (&["--within", "5"], "90s"),
+        (&["--within", "0s"], "from 1s to 24h"),
+        (&["--junit", "/no/such/folder/report.xml", "--canary", "nobody"], "canary"),
+    ] {
+        let (code, out, err) = watched.on_config(&[&["verify"], args].concat()).await;
+        assert_eq!((code, &*out), (2, ""), "{args:?}: {err}");
+        assert!(err.contains(hint), "{args:?}: {err}");
+    }
+}
