@@ -114,6 +114,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             .map(|target| TargetPlan {
                 name: target.clone(),
                 labels: Labels::default(),
+                caps: Default::default(),
                 driver: Arc::new(direct.target(target)) as Arc<dyn Target>,
             })
             .collect(),

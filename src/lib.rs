@@ -26,7 +26,9 @@
 //! | 0 | [`canary`] | the words: routes, samples, evidence, outcomes, the judge, when waiting ends |
 //! | 1 | [`detect`] | pure thought: scopes, suspects, cases, incidents, the fold over verdicts; causes in a table; the board |
 //! | 1 | [`http`] | how every HTTP client is built; below the seams, since drivers of all kinds need it |
+//! | 1 | [`veil`] | takes secrets out of what servers answer, for drivers of all kinds |
 //! | 2 | [`config`] | files → [`config::Plan`], every problem with its place |
+//! | 2 | [`treasure_data_api`] | Treasure Data's REST API: a platform and a target speak it |
 //! | 3 | [`platform`] | trait `Platform` and a file a kind |
 //! | 3 | [`target`] | trait `Target` and a file a kind |
 //! | 3 | [`store`] | the ledger: SQLite, or memory for replay |
@@ -50,13 +52,33 @@
 //!
 //! # Where this differs from the design it was built from
 //!
-//! * `http` is a module of its own below the seams; `config` stands above it, below the seams.
+//! * `http`, `veil` and `treasure_data_api` are modules of their own below the seams; `config` stands
+//!   above `http`, below the seams.
+//! * A platform that knows targets by names of its own has them in its table's `outputs`; an address also
+//!   says what the target itself calls the place. A canary's sample may leave columns out that a pair of
+//!   platform and target cannot carry.
+//! * Targets have caps too: `rows_per_hour` for runs that are begun, `reads_per_hour` for looks, which are
+//!   then spaced evenly and shared.
+//! * A table of Treasure Data is read by jobs of its cluster: looks at it may take a minute, and its runs
+//!   be judged that much later than thirty seconds after their deadline. So may runs at a target whose
+//!   `reads_per_hour` are few and whose replaced tables are many.
+//! * Truncating keeps a table's columns: `mysql` and `postgresql` count a row of the run that changed them
+//!   as changed, which makes it `corrupted`. Names and types are compared, with what they were when the run
+//!   before was seen, since the driver was opened: a table whose columns somebody else changes between two
+//!   runs looks the same, and the run after next is held to the new ones.
+//! * A read for many runs that fails for what one of them left (a file that cannot be read, a table that is
+//!   somebody else's) is parted until that one is found: the others are seen. Not where access is refused,
+//!   looks are capped, or a look is a job.
+//! * While a table is displaced the agent looks at it at every poll: how long readers found it half empty
+//!   is counted, and judged by nobody.
 //! * Landing is never called overdue earlier than the longest known landing after the platform's
 //!   last word, even past the objective: a slow job's rows get the time that rows take.
 //! * An overdue run that nobody answers for, or whose target nobody can read, gets a provisional
 //!   `unknown`, so that a silent platform is noticed before the deadline.
 //! * A control convicts only if it began after the time that rows take, and what it convicts of is
 //!   looked for once more if it was slow: a target may be slow in every write.
+//! * A control that may only read, and finds no row that is young enough, has neither passed nor failed: it
+//!   convicts nobody, and the target has been seen all the same.
 //! * A run that had been seen whole is not spoiled by a later look that cannot see, nor by rows that
 //!   are gone again; only copies and changed values correct it.
 //! * Amber and grey runs on the routes of an open incident are side effects of it, whatever its family.
@@ -107,4 +129,6 @@ pub mod platform;
 pub mod sandbox;
 pub mod store;
 pub mod target;
+pub mod treasure_data_api;
+pub mod veil;
 pub mod web;

@@ -262,8 +262,11 @@ fn the_probes_that_ship_load_together_and_keep_six_minutes() {
     assert_eq!(String::from_utf8_lossy(&said.stderr), "", "no warnings");
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
     let platforms: Vec<_> = said["routes"].as_array().expect("routes").iter().map(|route| &route["platform"]).collect();
-    assert_eq!(platforms, ["hadoop1", "hadoop2", "presto"]);
-    assert_eq!(said["runs_per_day"], 3 * 1440);
+    assert_eq!(
+        platforms,
+        ["hadoop1", "hadoop2", "hiveserver2", "jobs", "presto-selfhosted", "presto", "spark-thrift", "trino"]
+    );
+    assert_eq!(said["runs_per_day"], 8 * 1440);
 }
 
 fn check(config: &Path, more: &[&str]) -> Output {

@@ -8,10 +8,14 @@ mod config;
 mod daemon;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod dialects;
 mod fixtures;
+mod hiveserver2;
 mod house;
+mod http_job;
 #[cfg(feature = "sandbox")]
 mod maintenance;
+mod mysql;
 mod notify;
 #[cfg(feature = "sandbox")]
 mod operations;
@@ -22,7 +26,12 @@ mod replay;
 mod sandbox_http;
 #[cfg(feature = "sandbox")]
 mod scenarios;
+mod sftp;
 mod store;
 mod targets;
 mod treasure_data;
+mod treasure_data_table;
+mod trino;
+#[cfg(feature = "sandbox")]
+mod verify;
 mod web;

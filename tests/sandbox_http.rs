@@ -28,7 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::fixtures::postgres::Postgres;
+use crate::fixtures::{mariadb, postgres::Postgres};
 
 #[expect(clippy::disallowed_methods, reason = "tests have no agent to ask for the time")]
 fn now() -> Timestamp {
@@ -515,6 +515,81 @@ async fn results_land_in_postgresql_as_the_mode_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_land_in_mysql_as_the_mode_says() {
+    if mariadb::is_left_out() {
+        return;
+    }
+    let database = mariadb::MariaDb::shared().database().await;
+    let running = sandbox().await;
+    let client = Client::of(&running, 0);
+    assert_eq!(client.send("POST", "/v3/database/create/house", None).await.0, 200);
+    let to = |mode: &str| format!("{}/landed?mode={mode}", database.platform());
+    let deliver = async |mode: &str| {
+        let job = client.run("presto", &to(mode)).await;
+        assert_eq!(job["status"], "success", "{job}");
+        assert!(!job.to_string().contains("platform-secret"));
+        database.count("SELECT COUNT(*) FROM landed").await
+    };
+    assert_eq!(deliver("append").await, 4);
+    assert_eq!(deliver("append").await, 8);
+    assert_eq!(deliver("replace").await, 4);
+    assert_eq!(deliver("truncate").await, 4);
+    assert_eq!(deliver("update&unique=marker,n").await, 4);
+    assert_eq!(database.count("SELECT CAST(SUM(n) AS SIGNED) FROM landed WHERE marker = 'm'").await, 10);
+    database.sql("INSERT INTO landed VALUES ('m', 5), ('M', 1)").await;
+    assert_eq!(deliver("update&unique=marker,n").await, 6, "rows of other keys stay");
+
+    // Faults that name this type hit it, in each way of spoiling.
+    let spoiled = async |mut fault: Json, mode: &str| {
+        fault["where"] = json!({ "target": "mysql" });
+        let id = client.inject(fault).await;
+        let count = deliver(mode).await;
+        client.mend(&id).await;
+        count
+    };
+    assert_eq!(spoiled(json!({ "kind": "stale-output" }), "replace").await, 6);
+    assert_eq!(spoiled(json!({ "kind": "drop-output" }), "replace").await, 0);
+    assert_eq!(spoiled(json!({ "kind": "partial-output" }), "replace").await, 2);
+    assert_eq!(spoiled(json!({ "kind": "duplicate-output" }), "truncate").await, 8);
+    assert_eq!(spoiled(json!({ "kind": "corrupt-output" }), "truncate").await, 4);
+    assert_eq!(database.count("SELECT CAST(SUM(n) AS SIGNED) FROM landed").await, -14);
+    assert_eq!(spoiled(json!({ "kind": "delay-output", "by": "500ms" }), "append").await, 4);
+    let there = async |rows: i64| {
+        for _ in 0..100 {
+            if database.count("SELECT COUNT(*) FROM landed").await == rows {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(database.count("SELECT COUNT(*) FROM landed").await, rows);
+    };
+    there(8).await;
+    assert_eq!(spoiled(json!({ "kind": "duplicate-output", "copies": 3, "after": "500ms" }), "replace").await, 4);
+    there(12).await;
+    let id = client.inject(json!({ "kind": "drop-output", "where": { "target": "postgresql" } })).await;
+    assert_eq!(deliver("replace").await, 4, "another type's fault is not its");
+    client.mend(&id).await;
+
+    // Jobs that make the table at the same time do not stand in each other's way.
+    database.sql("DROP TABLE landed").await;
+    let url = to("append");
+    let jobs = futures_util::future::join_all((0..4).map(|_| client.run("presto", &url))).await;
+    assert!(jobs.iter().all(|job| job["status"] == "success"), "{jobs:?}");
+    assert_eq!(database.count("SELECT COUNT(*) FROM landed").await, 16);
+
+    // A table of other types takes what fits; what does not is the job's error, in the server's words.
+    database.sql("DROP TABLE landed; CREATE TABLE landed (n decimal(5), marker varchar(10), more int)").await;
+    assert_eq!(deliver("append").await, 4);
+    database.sql("ALTER TABLE landed CHANGE marker other varchar(10)").await;
+    let job = client.run("hive", &to("append")).await;
+    assert!(job["status"] == "error" && job.to_string().contains("marker"), "{job}");
+    let wrong = to("append").replace("platform-secret", "wrong-secret");
+    let job = client.run("hive", &wrong).await;
+    assert!(job["status"] == "error" && !job.to_string().contains("wrong-secret"), "{job}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn td_tables_take_results_too_and_other_accounts_by_key() {
     let running = sandbox().await;
     let (one, two) = (Client::of(&running, 0), Client::of(&running, 1));
@@ -552,7 +627,12 @@ async fn a_canary_s_sample_comes_through_whole() {
         let terms = Terms { due: now(), objective: second, deadline: second };
         let marker = Marker::mint(now(), u128::from(fastrand::u64(..)));
         let run = Arc::new(Run { marker, route: Arc::new(route), terms, sample, why: Why::Scheduled });
-        let deliver_to = Address { url: Secret::new(&*receiver.url), shown: String::new(), mode: Mode::Append };
+        let deliver_to = Address {
+            url: Secret::new(&*receiver.url),
+            shown: String::new(),
+            place: String::new(),
+            mode: Mode::Append,
+        };
         let job = Job { run: run.clone(), deliver_to, deadline: now().plus(second) };
         driver.prepare(sample).await.expect("seeded");
         let mut handle = driver.submit(&job).await.expect("taken");

@@ -45,7 +45,7 @@ fn run(route: &Arc<Route>, due: u64) -> Run {
         marker: Marker::mint(at(due).plus(Duration::from_millis(30)), u128::from(route.id.0)),
         route: route.clone(),
         terms: Terms { due: at(due), objective: S(120), deadline: S(300) },
-        sample: Sample { rows: 20 },
+        sample: Sample::of(20),
         why: Why::Scheduled,
     }
 }

@@ -200,6 +200,13 @@ impl House {
                         noted.push(format!("deploy {} {} {} {first}", deploy.service, deploy.version, deploy.at));
                         reply.send(Ok(()))
                     }
+                    Order::Verify { request, under, reply } => {
+                        let routes: Vec<String> = request.routes.iter().map(ToString::to_string).collect();
+                        let (rounds, within, strict) = (request.rounds, request.within, request.strict);
+                        noted.push(format!("verify {} {rounds} {within:?} {strict}", routes.join(" ")));
+                        under.is_at(1, 0, 2);
+                        reply.send(Ok(()))
+                    }
                     Order::Reload { reply } => {
                         noted.push("reload".to_owned());
                         let refused = Declined::Invalid("landfall.toml:3:1: unknown key `lissten`".to_owned());
@@ -225,6 +232,7 @@ impl House {
             letters: watch::channel(Arc::new(vec![opening(&incident)])).1,
             orders: ordered,
             token: token.map(Secret::new),
+            verifications: Arc::default(),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
             agent: EVIL.to_owned(),
             now: Arc::new(|| NOW),

@@ -9,6 +9,9 @@ pub struct Address {
     pub url: Secret,
     /// The same with secrets masked, for evidence and pages.
     pub shown: String,
+    /// What the target calls the place where this run's rows stand, without server, schema or bucket: a
+    /// table, a path. For platforms that know a target by a name of their own.
+    pub place: String,
     /// How rows are written. Already part of `url` where the scheme has a place for it.
     pub mode: Mode,
 }

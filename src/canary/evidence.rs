@@ -1,6 +1,6 @@
 //! Evidence: what one run saw, phase by phase. It holds no opinion; `judge` judges it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,9 @@ pub struct Evidence {
     /// The platform's own ids of the job and of its export, for people and for `impact`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,
+    /// How long readers of a table that was displaced found it half empty meanwhile: see [`half_empty_for`].
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub half_empty: Duration,
 }
 
 impl Default for Evidence {
@@ -201,8 +204,25 @@ impl Default for Evidence {
             controls: Vec::new(),
             away: Vec::new(),
             jobs: Vec::new(),
+            half_empty: Duration::ZERO,
         }
     }
+}
+
+/// How long readers of a table that is displaced saw neither what was there before nor all that came: from
+/// a look that found it empty or half filled to the next one, after one that found an earlier run's rows.
+/// What happens between two looks, nobody knows: a gap that no look met is none.
+pub fn half_empty_for<'l>(looks: impl Iterator<Item = &'l Look> + Clone) -> Duration {
+    let mut gap = Duration::ZERO;
+    let mut was_filled = false;
+    for (look, next) in looks.clone().zip(looks.skip(1)) {
+        let (Ok(seen), Ok(_)) = (&look.found, &next.found) else { continue };
+        was_filled |= !seen.strangers.is_empty();
+        if was_filled && seen.strangers.is_empty() && !seen.complete() {
+            gap += next.started_at.since(look.started_at);
+        }
+    }
+    gap
 }
 
 impl Evidence {
@@ -245,5 +265,43 @@ impl Evidence {
     /// The newest look that could see.
     pub fn last_sighting(&self) -> Option<(&Sighting, Timestamp)> {
         self.looks.iter().rev().find_map(|look| look.found.as_ref().ok().map(|seen| (seen, look.started_at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a look began, and how many of our rows it found, and whether others' stood there.
+    type Found = (i64, Result<(u32, bool), ()>);
+
+    fn evidence(looks: &[Found]) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (at, found) in looks {
+            let found = found.map_err(|()| "down".to_owned()).map(|(right, others)| Sighting {
+                rows: Rows { expected: 20, right, missing: 20 - right, ..Rows::default() },
+                strangers: if others { vec![Marker::mint(Timestamp::from_secs(1), 1)] } else { Vec::new() },
+                landed_at: None,
+            });
+            evidence.saw(Look { started_at: Timestamp::from_secs(*at), found });
+        }
+        evidence
+    }
+
+    #[test]
+    fn a_table_that_stood_empty_while_it_was_replaced_is_noticed() {
+        let old = Ok((0, true));
+        let empty = Ok((0, false));
+        for (looks, gap) in [
+            (vec![(1, old), (2, Ok((20, false)))], 0),
+            (vec![(1, old), (2, empty), (5, Ok((20, false)))], 3),
+            (vec![(1, old), (2, empty), (5, Ok((7, false))), (6, Ok((20, false)))], 4),
+            (vec![(1, old), (2, empty), (3, Err(())), (9, Ok((20, false)))], 0),
+            // Nothing was there before: that nothing is there yet is no gap.
+            (vec![(1, empty), (5, Ok((20, false)))], 0),
+            (vec![], 0),
+        ] {
+            assert_eq!(half_empty_for(evidence(&looks).looks.iter()), Duration::from_secs(gap), "{looks:?}");
+        }
     }
 }

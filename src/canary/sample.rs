@@ -153,14 +153,52 @@ const TEXTS: [&str; 11] = [
     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 ];
 
+/// Columns that a pair of platform and target cannot carry: they are not compared, and platforms that
+/// write them by SQL put NULL in their place. Only columns of [`SEED_COLUMNS`]: marker and numbers tell
+/// rows apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Without(u16);
+
+impl Without {
+    /// The same and this column; none if there is no such column, or rows cannot do without it.
+    pub fn and(self, name: &str) -> Option<Self> {
+        let known = SEED_COLUMNS.iter().any(|column| column.name == name);
+        let at = COLUMNS.iter().position(|column| column.name == name).filter(|_| known)?;
+        Some(Self(self.0 | 1 << at))
+    }
+
+    /// Whether it names the column at this place of [`COLUMNS`].
+    pub fn has(self, at: usize) -> bool {
+        self.0 >> at & 1 == 1
+    }
+
+    /// Whether it names a column.
+    pub fn names(self, name: &str) -> bool {
+        COLUMNS.iter().position(|column| column.name == name).is_some_and(|at| self.has(at))
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The rows of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// How many rows.
     pub rows: u32,
+    /// Columns that are left out.
+    #[serde(default, skip_serializing_if = "Without::is_nothing")]
+    pub without: Without,
 }
 
 impl Sample {
+    /// So many rows with all columns.
+    pub const fn of(rows: u32) -> Self {
+        Self { rows, without: Without(0) }
+    }
+
     /// Twenty rows: every hard value at least once, still cheap to query every minute.
     pub const DEFAULT_ROWS: u32 = 20;
     /// The most a sample may have: HTTP outputs drop rows beyond 100,000, and one run must stay
@@ -190,7 +228,7 @@ impl Sample {
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { rows: Self::DEFAULT_ROWS }
+        Self::of(Self::DEFAULT_ROWS)
     }
 }
 

@@ -64,11 +64,17 @@ impl Timestamp {
         Some(Self(when.timestamp_micros()))
     }
 
-    /// As a calendar time in UTC. Times outside chrono's years show as the epoch.
+    /// As a calendar time in UTC. Times outside the years 1 to 9999, which a text of four digits can name
+    /// and be read back from, show as the nearest that is inside: some server said them.
     pub fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+        DateTime::from_timestamp_micros(self.0.clamp(YEAR_1, YEAR_9999)).unwrap_or_default()
     }
 }
+
+/// The first microsecond of the year 1.
+const YEAR_1: i64 = -62_135_596_800_000_000;
+/// The last of the year 9999.
+const YEAR_9999: i64 = 253_402_300_799_999_999;
 
 fn micros(length: Duration) -> i64 {
     i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
@@ -88,7 +94,8 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let format = if self.0 % 1000 == 0 { SecondsFormat::Millis } else { SecondsFormat::Micros };
+        let format =
+            if self.0.clamp(YEAR_1, YEAR_9999) % 1000 == 0 { SecondsFormat::Millis } else { SecondsFormat::Micros };
         to.serialize_str(&self.to_utc().to_rfc3339_opts(format, true))
     }
 }
@@ -168,6 +175,15 @@ impl fmt::Display for Brief {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_time_that_a_server_may_say_is_written_so_that_it_reads_back() {
+        for micros in [i64::MIN, -62_135_596_800_000_001, 0, 1_440_452_640_123_456, 253_402_300_800_000_000, i64::MAX] {
+            let text = serde_json::to_string(&Timestamp::from_micros(micros)).expect("written");
+            let read: Timestamp = serde_json::from_str(&text).expect("read back");
+            assert_eq!(serde_json::to_string(&read).expect("written"), text);
+        }
+    }
 
     #[test]
     fn durations_need_an_integer_and_a_unit() {

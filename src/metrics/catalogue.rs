@@ -38,6 +38,8 @@ families! {
     RUNS_TOTAL counter "runs_total";
     /// Rows of finally judged runs that could be seen: expected, and of these landed and missing; beside them duplicated and corrupted.
     ROWS_TOTAL counter "rows_total";
+    /// How long readers of a table that is replaced, truncated or updated saw neither the rows of before nor all new ones, in seconds, as far as looks tell.
+    HALF_EMPTY counter "half_empty_seconds_total";
     /// 1 if the route's newest verdict is green or amber, 0 if it is red; absent while it is unknown or there is none.
     ROUTE_UP gauge "route_up";
     /// When rows of this route were last seen landed, in seconds since the epoch.

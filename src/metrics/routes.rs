@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    COVERAGE_GAP, DETECTION_BOUND, Family, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_INTERVAL, ROUTE_PAUSED,
-    ROUTE_UP, ROWS_TOTAL, RUNS_TOTAL, WATCHED_SINCE,
+    COVERAGE_GAP, DETECTION_BOUND, Family, HALF_EMPTY, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_INTERVAL,
+    ROUTE_PAUSED, ROUTE_UP, ROWS_TOTAL, RUNS_TOTAL, WATCHED_SINCE,
     text::{Page, label, label_name},
 };
 use crate::{
@@ -56,6 +56,7 @@ struct Names {
     info: Box<str>,
     bound: f64,
     interval: f64,
+    displaces: bool,
     pair: (PlatformName, TargetName),
 }
 
@@ -63,6 +64,8 @@ struct Names {
 struct State {
     outcomes: [u64; OUTCOMES],
     rows: [u64; ROW_STATES.len()],
+    /// Seconds.
+    half_empty: f32,
     up: Option<bool>,
     /// When the run was due that `up` speaks of.
     due: Option<Timestamp>,
@@ -120,6 +123,10 @@ impl Routes {
         if !verdict.provisional && corrects != Some(verdict.outcome) {
             state.outcomes[place(verdict.outcome)] += 1;
             state.count_rows(verdict, corrects);
+            // A corrected run's gap was counted with its first verdict.
+            if corrects.is_none() {
+                state.half_empty += verdict.evidence.half_empty.as_secs_f32();
+            }
         }
         Some(self.names[at].pair.clone())
     }
@@ -143,6 +150,7 @@ impl Routes {
                 page.line(ROWS_TOTAL.name, &[&names.labels, row_state], n);
             }
         }
+        self.gauge(page, HALF_EMPTY, |names, state| names.displaces.then_some(f64::from(state.half_empty)));
         self.gauge(page, ROUTE_UP, |_, state| state.up.map(|up| if up { 1.0 } else { 0.0 }));
         self.gauge(page, LAST_LANDED, |_, state| state.landed_at.map(Timestamp::as_secs_f64));
         self.gauge(page, LAST_VERDICT, |_, state| state.verdict_at.map(Timestamp::as_secs_f64));
@@ -179,7 +187,7 @@ impl State {
     fn new(outcomes: Option<[u64; OUTCOMES]>, since: Timestamp) -> Self {
         let outcomes = outcomes.unwrap_or_default();
         let rows = Default::default();
-        Self { outcomes, rows, up: None, due: None, since, landed_at: None, verdict_at: None }
+        Self { outcomes, rows, half_empty: 0.0, up: None, due: None, since, landed_at: None, verdict_at: None }
     }
 
     /// Counts what the newest sighting found. Of a corrected run the expected and missing rows
@@ -226,6 +234,7 @@ impl Names {
             info: info.join(",").into(),
             bound: watched.detection_bound.as_secs_f64(),
             interval: watched.interval.as_secs_f64(),
+            displaces: route.mode.displaces(),
             pair: (route.platform.clone(), route.target.clone()),
         }
     }

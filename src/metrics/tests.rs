@@ -73,7 +73,9 @@ const WEB: &str = r#"canary="c",platform="p",target="web",mode="append""#;
 /// Everything that can be exported is, at least once.
 fn busy() -> Metrics {
     let (metrics, web) = (metrics(), route("c", "p", "web", &[("worker", "v5")]));
-    metrics.set_routes(&[watched(&web)]);
+    let replaced =
+        Route::new(web.canary.clone(), web.platform.clone(), web.target.clone(), Mode::Replace, Labels::default());
+    metrics.set_routes(&[watched(&web), watched(&Arc::new(replaced))]);
     metrics.set_paused([web.id], Timestamp::EPOCH);
     metrics.set_notifiers(["oncall"]);
     metrics.notified("oncall", Told::Accepted);

@@ -1,6 +1,8 @@
 //! Evidence as bytes. What green runs saw is most of the file and always alike: it is written
 //! compactly, times as differences. Anything unusual is JSON. The first byte tells which.
 
+use std::time::Duration;
+
 use crate::canary::{Claim, Control, Evidence, Look, Marker, Phase, Rows, Sighting, Timestamp};
 
 /// First byte of the compact form; JSON begins with `{`.
@@ -36,9 +38,10 @@ struct Writer {
 impl Writer {
     /// None: unusual. Every field is named, so that a new one cannot be forgotten here.
     fn evidence(&mut self, evidence: &Evidence) -> Option<()> {
-        let Evidence { submitted_at, accepted_at, claim, claimed_at, phases, looks, controls, away, jobs } = evidence;
+        let Evidence { submitted_at, accepted_at, claim, claimed_at, phases, looks, controls, away, jobs, half_empty } =
+            evidence;
         let Claim::Done { rows } = claim else { return None };
-        if !away.is_empty() {
+        if !away.is_empty() || !half_empty.is_zero() {
             return None;
         }
         self.time_if(*submitted_at);
@@ -121,6 +124,7 @@ impl Reader<'_> {
             controls: self.many(|from| Some(Control { started_at: from.time()?, passed: Ok(()) }))?,
             away: Vec::new(),
             jobs: self.many(Self::text)?,
+            half_empty: Duration::ZERO,
         })
     }
 
