@@ -3,6 +3,7 @@
 
 pub mod hiveserver2;
 pub mod http_job;
+pub mod past;
 pub mod sample_sql;
 pub mod treasure_data;
 pub mod trino;
@@ -180,6 +181,11 @@ pub trait Platform: Send + Sync + fmt::Debug {
 
     /// Stops the job. A job that is finished already is not an error.
     async fn cancel(&self, handle: &Handle) -> Result<(), PlatformError>;
+
+    /// What customers did there, if the platform remembers it and this driver can ask.
+    fn past(&self) -> Option<&dyn past::Past> {
+        None
+    }
 }
 
 /// Cuts a text from outside to what evidence keeps.
