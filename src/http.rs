@@ -46,6 +46,13 @@ pub enum WireError {
     Client(String),
 }
 
+/// Whether nobody else can listen to what is sent there: TLS, or this machine.
+pub fn is_private(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || loopback
+}
+
 /// Longest wait for a connection: a host that takes longer is not there.
 const CONNECT: Duration = Duration::from_secs(10);
 

@@ -11,6 +11,8 @@ mod demo;
 mod dialects;
 mod fixtures;
 mod hiveserver2;
+#[cfg(feature = "sandbox")]
+mod hostile;
 mod house;
 mod http_job;
 #[cfg(feature = "sandbox")]

@@ -4,7 +4,7 @@
 use reqwest::{Url, header::HeaderValue};
 use serde::Deserialize;
 
-use crate::canary::Secret;
+use crate::{canary::Secret, http::is_private};
 
 /// Which engine runs the queries: the job type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -65,6 +65,9 @@ pub fn checked_endpoint(text: &str) -> Result<Url, WrongSetting> {
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(WrongSetting::new("`endpoint` has a query or fragment", hint));
+    }
+    if !is_private(&url) {
+        return Err(WrongSetting::new("the API key would be sent in the clear", "write an https `endpoint`"));
     }
     Ok(url)
 }

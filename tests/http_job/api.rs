@@ -22,6 +22,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// The token that it wants.
 pub(super) const TOKEN: &str = "jobs-s3cret-token";
 
+/// Between two statements of one that pauses: long enough for several looks of an agent that is busy.
+const PAUSE: Duration = Duration::from_secs(6);
+
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
@@ -37,6 +40,8 @@ pub(super) enum Habit {
     Busy,
     /// It takes the first submit of a job and never answers it.
     Forgets,
+    /// It runs what stands between `;;` one after the other, each for itself, with a pause between.
+    Pauses,
     /// It neither takes nor answers the first submit of a job.
     Loses,
 }
@@ -153,7 +158,14 @@ impl House {
         }
         let done = async {
             let mut database = PgConnection::connect(&self.database).await?;
-            sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut database).await
+            if self.habit != Habit::Pauses {
+                let whole = sql.replace(";;", ";");
+                return sqlx::raw_sql(AssertSqlSafe(whole)).execute(&mut database).await;
+            }
+            let (first, last) = sql.rsplit_once(";;").unwrap_or(("SELECT 1", sql));
+            sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut database).await?;
+            tokio::time::sleep(PAUSE).await;
+            sqlx::raw_sql(AssertSqlSafe(last.to_owned())).execute(&mut database).await
         };
         match done.await {
             Ok(done) => self.change(id, "DONE", Some(done.rows_affected()), None),

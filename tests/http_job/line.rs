@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use landfall::canary::{Outcome, Phase, Verdict};
+use landfall::canary::{CanaryName, Labels, Mode, Outcome, Phase, PlatformName, Route, TargetName, Verdict};
 
 use super::api::{Habit, JobApi, TOKEN};
 use crate::fixtures::{
@@ -11,6 +11,7 @@ use crate::fixtures::{
     watching::{Heard, Watching},
 };
 
+const REPLACES: &str = "modes = [\"replace\"]\nevery = \"15s\"\nobjective = \"20s\"\ndeadline = \"40s\"";
 const FIND: &str = "find = { path = \"/jobs?key={marker}\", id = \"/jobs/0/id\" }\n";
 
 /// A platform of this name whose runs write into a table of the same name.
@@ -106,4 +107,41 @@ async fn whatever_a_job_api_does_is_named_right() {
     assert!(of("loses_findable").1.counts().contains(&(2, 1)), "sent again, since nobody has it");
     assert!(of("loses_findable").1.counts().iter().all(|(_, jobs)| *jobs <= 1));
     assert!(of("never_ends").1.cancelled() >= 1, "what is stuck is stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_readers_found_a_replaced_table_empty_is_counted() {
+    let database = Postgres::shared().database().await;
+    let (mut config, mut apis) = (String::new(), Vec::new());
+    for (name, habit) in [("at_once", Habit::Honest), ("in_two_steps", Habit::Pauses)] {
+        let api = JobApi::start(habit, database.platform()).await;
+        let platform = declared(name, &api, FIND)
+            .replace(
+                "\"INSERT INTO {place} {query}\"",
+                "\"DELETE FROM {place};; INSERT INTO {place} {query}\", mode = \"{mode}\"",
+            )
+            .replace("every = \"6s\"\nobjective = \"4s\"\ndeadline = \"12s\"", REPLACES);
+        config.push_str(&platform);
+        apis.push(api);
+        let names = (
+            CanaryName::new(name).expect("valid"),
+            PlatformName::new(name).expect("valid"),
+            TargetName::new(name).expect("valid"),
+        );
+        let route = Route::new(names.0, names.1, names.2, Mode::Replace, Labels::default());
+        database.sql(&create(&format!("{name}__{}", route.id))).await;
+    }
+    let watching = Watching::start(&config, &[("token", TOKEN), ("agent.url", &database.agent())]).await;
+    // The first run finds an empty table: nothing that was there is gone.
+    let second = |heard: &Heard, platform: &str| heard.finals(platform).nth(1).cloned();
+    let (whole, gap) = watching
+        .until("both have replaced their own rows", |heard| {
+            Some((second(heard, "at_once")?, second(heard, "in_two_steps")?))
+        })
+        .await;
+    let told = watching.heard(Heard::text);
+    watching.stop().await;
+    assert_eq!((whole.outcome, gap.outcome), (Outcome::Landed, Outcome::Landed), "{told}");
+    assert!(whole.evidence.half_empty.is_zero(), "{:?}\n{told}", whole.evidence.half_empty);
+    assert!(!gap.evidence.half_empty.is_zero(), "{told}");
 }

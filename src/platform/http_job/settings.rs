@@ -32,6 +32,7 @@ type Texts = BTreeMap<Spanned<String>, Spanned<String>>;
 #[serde(deny_unknown_fields)]
 struct Keys {
     endpoint: Spanned<String>,
+    in_the_clear: Option<bool>,
     dialect: Spanned<String>,
     seed_table: Option<Spanned<String>>,
     timeout: Option<Spanned<Length>>,
@@ -198,7 +199,7 @@ impl Settings {
     pub(super) fn open(opening: &Opening<'_>) -> Result<Self, Problems> {
         let keys: Keys = opening.section.decode()?;
         let mut checks = Checks::new(opening);
-        let endpoint = checks.endpoint(&keys.endpoint);
+        let endpoint = checks.endpoint(&keys.endpoint, keys.in_the_clear == Some(true));
         let sql = checks.sql(&keys.dialect);
         let seed_table = keys.seed_table.as_ref().and_then(|name| checks.seed_table(name));
         let timeout = checks.timeout(keys.timeout.as_ref()).unwrap_or(TIMEOUT);

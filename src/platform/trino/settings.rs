@@ -19,7 +19,7 @@ use super::{
 use crate::{
     canary::Secret,
     config::{Length, Opening, Problems, SecretSource, nearest},
-    http::Wire,
+    http::{Wire, is_private},
 };
 
 /// Longest wait for one answer, unless the config says otherwise: servers answer within a second or
@@ -260,13 +260,6 @@ fn checked_endpoint(text: &str) -> Result<Url, WrongSetting> {
         return Err(WrongSetting::new("`endpoint` has a query or fragment", hint));
     }
     Ok(url)
-}
-
-/// Nobody else can listen: TLS, or this machine.
-fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    url.scheme() == "https" || loopback
 }
 
 fn checked_flavor(name: &str) -> Result<Flavor, WrongSetting> {

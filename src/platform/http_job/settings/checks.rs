@@ -15,6 +15,7 @@ use super::{
 use crate::{
     canary::{Phase, Secret},
     config::{Length, Opening, Problems, SecretSource, nearest},
+    http::is_private,
     platform::http_job::{
         body::{Body, JsonTemplate},
         dialect::Sql,
@@ -59,7 +60,8 @@ impl<'a> Checks<'a> {
         None
     }
 
-    pub(super) fn endpoint(&mut self, written: &Spanned<String>) -> Option<Url> {
+    /// `in_the_clear`: somebody has written that nobody can listen on the way.
+    pub(super) fn endpoint(&mut self, written: &Spanned<String>, in_the_clear: bool) -> Option<Url> {
         let hint = "write the address that all paths begin with, such as \"https://jobs.example.com/api\"";
         // The text itself is not repeated: it may have a password in it.
         let url = match Url::parse(written.get_ref()) {
@@ -75,6 +77,11 @@ impl<'a> Checks<'a> {
         }
         if url.query().is_some() || url.fragment().is_some() {
             return self.wrong(written.span(), "`endpoint` has a query or fragment", hint);
+        }
+        // Logins, and addresses of targets with their passwords, are in what is sent.
+        if !in_the_clear && !is_private(&url) {
+            let hint = "write an https `endpoint`; or in_the_clear = true, if nobody can listen on the way";
+            return self.wrong(written.span(), "passwords would be sent in the clear", hint);
         }
         Some(url)
     }
