@@ -113,6 +113,10 @@
 //!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
 //!   share the field and the words, not the score.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
+//! * A verification counts a provisional red once the run's objective is over: it can no longer be better than
+//!   late. A lost run is a no at once, a failed one is repeated. In process it learns from the ledger that the
+//!   config names and writes to it; beside a daemon it is asked for, and its end asked for again (`GET
+//!   /api/v1/verify/ID`), since no connection lives longer than five minutes.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
 
