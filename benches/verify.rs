@@ -6,7 +6,7 @@
 use std::{
     process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use landfall::{
@@ -16,6 +16,7 @@ use landfall::{
         http::{Running, Settings, accounts, serve},
     },
 };
+use tokio::time::Instant;
 
 const JOB: Duration = Duration::from_secs(2);
 const CANARIES: usize = 100;
