@@ -277,7 +277,7 @@ fn whole(time: Duration) -> Duration {
 
 /// `1%`, `0.01%`.
 fn percent(share: f64) -> String {
-    format!("{}%", number((share * 100.0 * 1e4).round() / 1e4))
+    format!("{}%", (share * 100.0 * 1e6).round() / 1e6)
 }
 
 #[cfg(test)]

@@ -152,12 +152,11 @@ fn normal_share(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const S: fn(u64) -> Duration = Duration::from_secs;
-    const HIVE: Course = Course { p50: S(20), p99: S(60), land: S(3) };
-
     const fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
+
+    const HIVE: Course = Course { p50: seconds(20), p99: seconds(60), land: seconds(3) };
 
     #[test]
     fn the_normal_distribution_has_its_known_values() {

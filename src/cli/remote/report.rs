@@ -1,0 +1,309 @@
+//! An incident's report in Markdown: the draft of a postmortem. Facts only, as the agent knows them; what
+//! it does not know is said to be not known.
+
+mod gather;
+mod markdown;
+mod timeline;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde_json::Value;
+
+use self::markdown::{line, table};
+use super::labels;
+use crate::canary::{Outcome, Timestamp, time::Brief};
+
+/// Where something is not known.
+const NOT_KNOWN: &str = "not known";
+/// Proving runs shown: the first ones and the newest.
+const PROOF: usize = 20;
+/// Routes shown.
+const ROUTES: usize = 100;
+
+/// Everything that the agent answered about one incident.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// Where the agent is.
+    agent: String,
+    /// When it was asked.
+    now: Timestamp,
+    incident: Value,
+    /// Openings of this incident, oldest first.
+    openings: Vec<Value>,
+    /// Deploys, if the agent told.
+    deploys: Vec<Value>,
+    /// Runs over the routes that it hit, with how complete that is.
+    runs: Runs,
+}
+
+/// Runs over the routes that an incident hit.
+#[derive(Debug, Default)]
+struct Runs {
+    /// Newest first, route by route.
+    all: Vec<Value>,
+    /// Why these are not all that were due since the first bad one.
+    gaps: Vec<String>,
+}
+
+impl Report {
+    /// The whole report.
+    pub(super) fn markdown(&self) -> String {
+        let mut out = String::new();
+        let (id, outcome) = (self.text("id"), self.text("outcome"));
+        let suspects = self.suspects();
+        let _ = writeln!(out, "# Incident {}: {} on {}\n", line(id), line(outcome), line(&suspects));
+        let _ = writeln!(
+            out,
+            "Draft of a postmortem, from what the agent at {} knew at {}. Times are in UTC.\n",
+            line(&self.agent),
+            self.now
+        );
+        self.summary(&mut out);
+        self.timeline(&mut out);
+        self.scope(&mut out);
+        self.numbers(&mut out);
+        self.evidence(&mut out);
+        self.impact(&mut out);
+        out
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.incident[name].as_str().unwrap_or(NOT_KNOWN)
+    }
+
+    fn suspects(&self) -> String {
+        let suspects = &self.incident["suspects"];
+        if suspects.is_object() { labels::text(suspects) } else { NOT_KNOWN.to_owned() }
+    }
+
+    fn time(&self, name: &str) -> Option<Timestamp> {
+        time(&self.incident[name])
+    }
+
+    fn first_bad(&self) -> Option<Timestamp> {
+        time(&self.incident["onset"]["first_bad"])
+    }
+
+    fn last_good(&self) -> Option<Timestamp> {
+        time(&self.incident["onset"]["last_good"])
+    }
+
+    fn summary(&self, out: &mut String) {
+        let meaning = serde_json::from_value::<Outcome>(self.incident["outcome"].clone())
+            .map_or(NOT_KNOWN, Outcome::meaning);
+        let is_final = if self.incident["provisional"] == true { " (no run of it is final yet)" } else { "" };
+        let also: Vec<String> = list(&self.incident["also"]).iter().map(|set| labels::text(&set["labels"])).collect();
+        let state = match (self.time("resolved_at"), self.incident["resolved_because"].as_str()) {
+            (Some(at), Some(because)) => format!("over since {at}: {because}"),
+            (Some(at), None) => format!("over since {at}"),
+            (None, _) => "goes on".to_owned(),
+        };
+        let deploy = &self.incident["deploy"];
+        let deploy = match deploy.is_object() {
+            true => format!("{} {} at {}", text(deploy, "service"), text(deploy, "version"), text(deploy, "at")),
+            false => "none is known in the bracket or shortly before it".to_owned(),
+        };
+        let since = match (self.last_good(), self.first_bad()) {
+            (Some(good), Some(bad)) => format!("between {good} (last good run due) and {bad} (first bad run due)"),
+            (None, Some(bad)) => format!("{bad} (first bad run due) or before: no good run before it is known"),
+            (_, None) => NOT_KNOWN.to_owned(),
+        };
+        let mut rows = vec![
+            ["Outcome".to_owned(), format!("{}: {meaning}{is_final}", self.text("outcome"))],
+            ["Severity".to_owned(), self.text("severity").to_owned()],
+            ["Suspects".to_owned(), self.suspects()],
+        ];
+        if !also.is_empty() {
+            rows.push(["The same routes".to_owned(), also.join(", ")]);
+        }
+        rows.extend([
+            ["Since".to_owned(), since],
+            ["State".to_owned(), state],
+            ["Deploy before it".to_owned(), deploy],
+            ["Cause".to_owned(), NOT_KNOWN.to_owned()],
+        ]);
+        table(out, ["", ""], rows);
+    }
+
+    fn scope(&self, out: &mut String) {
+        out.push_str("## Scope\n\nHit:\n\n");
+        let routes = list(&self.incident["routes"]);
+        let counts = self.counts_by_route();
+        let row = |route: &Value| {
+            let (bad, all) = counts.get(&path(route)).copied().unwrap_or_default();
+            let runs = if all == 0 { NOT_KNOWN.to_owned() } else { format!("{bad} of {all}") };
+            let part = |name: &str| text(route, name).to_owned();
+            [part("canary"), part("platform"), part("target"), part("mode"), runs]
+        };
+        if routes.is_empty() {
+            out.push_str("No route is named.\n\n");
+        } else {
+            let head = ["Canary", "Platform", "Target", "Mode", "Runs not landed in time"];
+            table(out, head, routes.iter().take(ROUTES).map(row).collect());
+        }
+        if let Some(more) = routes.len().checked_sub(ROUTES).filter(|more| *more > 0) {
+            let _ = writeln!(out, "And {more} routes more.\n");
+        }
+        let spared: Vec<String> =
+            list(&self.incident["unaffected"]).iter().map(|set| labels::text(&set["labels"])).collect();
+        match spared.as_slice() {
+            [] => out.push_str("Not affected: not known; no sibling of the suspects was seen to land meanwhile.\n\n"),
+            spared => {
+                out.push_str("Not affected, as seen to land meanwhile:\n\n");
+                for set in spared {
+                    let _ = writeln!(out, "- {}", line(set));
+                }
+                out.push('\n');
+            }
+        }
+    }
+
+    fn numbers(&self, out: &mut String) {
+        let (bad, end) = (self.first_bad(), self.time("resolved_at"));
+        let detected = self.time("detected_at");
+        let between = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
+            (Some(from), Some(to)) if to >= from => Brief(to.since(from)).to_string(),
+            (Some(from), Some(to)) => format!("{} before", Brief(from.since(to))),
+            _ => NOT_KNOWN.to_owned(),
+        };
+        let duration = match (bad, end) {
+            (Some(bad), None) => format!("{} so far", Brief(self.now.since(bad))),
+            _ => between(bad, end),
+        };
+        let deploy = time(&self.incident["deploy"]["at"]);
+        let from_deploy = if self.incident["deploy"].is_object() {
+            between(deploy, detected)
+        } else {
+            "no deploy is named".to_owned()
+        };
+        let paged = self.openings.iter().flat_map(|opening| list(&opening["letters"]));
+        let paged = paged.filter_map(|letter| time(&letter["paged_at"])).min();
+        let mut rows = vec![
+            ["Duration, from the first bad run due to the end".to_owned(), duration],
+            ["From the first bad run due to the detection".to_owned(), between(bad, detected)],
+            ["From the deploy to the detection".to_owned(), from_deploy],
+            ["From the detection to the first page taken".to_owned(), between(detected, paged)],
+        ];
+        let counts = self.counts();
+        let total: usize = counts.values().sum();
+        let by: Vec<String> = counts.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
+        let runs = if total == 0 { NOT_KNOWN.to_owned() } else { format!("{total}: {}", by.join(", ")) };
+        rows.push(["Runs over the routes hit, due from the first bad one to the end".to_owned(), runs]);
+        rows.push(["Runs that prove it, as named by the agent".to_owned(), named(&self.incident["runs"])]);
+        out.push_str("## Numbers\n\n");
+        table(out, ["What", "How much"], rows);
+        for gap in &self.runs.gaps {
+            let _ = writeln!(out, "Not all runs are counted: {}.\n", line(gap));
+        }
+    }
+
+    /// Runs that were due while it went on.
+    fn during(&self) -> impl Iterator<Item = &Value> {
+        let (from, until) = (self.first_bad(), self.time("resolved_at").unwrap_or(self.now));
+        let within = move |due: Timestamp| from.is_some_and(|from| due >= from) && due <= until;
+        self.runs.all.iter().filter(move |run| time(&run["due"]).is_some_and(within))
+    }
+
+    /// How many came to what.
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for run in self.during() {
+            *counts.entry(run["outcome"].as_str().unwrap_or("not judged yet").to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// By route: how many that were judged did not land in time, and how many were judged.
+    fn counts_by_route(&self) -> BTreeMap<[String; 4], (usize, usize)> {
+        let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for run in self.during().filter(|run| run["outcome"].is_string()) {
+            let (bad, all) = counts.entry(path(run)).or_default();
+            (*bad, *all) = (*bad + usize::from(run["outcome"] != "landed"), *all + 1);
+        }
+        counts
+    }
+
+    fn evidence(&self, out: &mut String) {
+        out.push_str("## Evidence\n\nWhat the platform claimed of the runs that prove it, and what the target held:\n\n");
+        let proof = list(&self.incident["runs"]);
+        let shown: Vec<&Value> = match proof.len().checked_sub(PROOF) {
+            Some(more) if more > 0 => proof[..PROOF / 2].iter().chain(&proof[proof.len() - PROOF / 2..]).collect(),
+            _ => proof.iter().collect(),
+        };
+        if shown.is_empty() {
+            out.push_str("No run is named.\n\n");
+            return;
+        }
+        let row = |id: &&Value| {
+            let id = id.as_str().unwrap_or(NOT_KNOWN);
+            let Some(run) = self.runs.all.iter().find(|run| run["run_id"] == id) else {
+                return [id, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN].map(str::to_owned);
+            };
+            let verdict = match (run["outcome"].as_str(), run["reason"].as_str()) {
+                (Some(outcome), Some(reason)) => format!("{outcome}: {reason}"),
+                (outcome, _) => outcome.unwrap_or("not judged yet").to_owned(),
+            };
+            [id.to_owned(), labels::route(run), text(run, "due").to_owned(), claim(&run["claim"]), rows(run), verdict]
+        };
+        let head = ["Run", "Route", "Due", "Claim", "Sighting", "Verdict"];
+        table(out, head, shown.iter().map(row).collect());
+        if let Some(more) = proof.len().checked_sub(shown.len()).filter(|more| *more > 0) {
+            let _ = writeln!(out, "And {more} runs more between them.\n");
+        }
+    }
+
+    fn impact(&self, out: &mut String) {
+        out.push_str("## Impact\n\n");
+        let _ = writeln!(
+            out,
+            "Customer jobs that it hit are not in this report. `landfall impact` followed by the incident's id lists \
+             them: landfall impact {} --agent {}",
+            line(self.text("id")),
+            line(&self.agent)
+        );
+    }
+}
+
+fn list(of: &Value) -> &[Value] {
+    of.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'v>(of: &'v Value, name: &str) -> &'v str {
+    of[name].as_str().unwrap_or(NOT_KNOWN)
+}
+
+fn time(of: &Value) -> Option<Timestamp> {
+    of.as_str().and_then(Timestamp::parse_rfc3339)
+}
+
+fn path(of: &Value) -> [String; 4] {
+    ["canary", "platform", "target", "mode"].map(|part| text(of, part).to_owned())
+}
+
+fn named(runs: &Value) -> String {
+    runs.as_array().map_or(NOT_KNOWN.to_owned(), |runs| runs.len().to_string())
+}
+
+/// What the platform said.
+fn claim(claim: &Value) -> String {
+    serde_json::from_value::<crate::canary::Claim>(claim.clone()).map_or(NOT_KNOWN.to_owned(), |claim| claim.to_string())
+}
+
+/// What the target held at the last look.
+fn rows(run: &Value) -> String {
+    let rows = &run["rows"];
+    let n = |name: &str| rows[name].as_u64();
+    let Some((expected, landed)) = n("expected").zip(n("landed")) else {
+        return "no look has succeeded".to_owned();
+    };
+    let mut text = format!("{landed} of {expected} rows");
+    for (name, what) in [("missing", "missing"), ("duplicated", "more than once"), ("corrupted", "changed")] {
+        if let Some(n) = n(name).filter(|n| *n > 0) {
+            let _ = write!(text, ", {n} {what}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
