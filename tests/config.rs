@@ -353,10 +353,7 @@ fn check_says_for_each_suspect_how_long_a_fault_of_each_share_stays_unnoticed() 
     assert_eq!((code, &usual["ok"], usual.get("objectives")), (Some(0), &true.into(), None));
     let suspects = usual["power"].as_array().expect("a list");
     let labels: Vec<_> = suspects.iter().map(|suspect| suspect["labels"].to_string()).collect();
-    assert_eq!(
-        labels,
-        [r#"{"worker":"v5"}"#, r#"{"worker":"v6"}"#, r#"{"target":"web"}"#, r#"{"target":"more"}"#]
-    );
+    assert_eq!(labels, [r#"{"worker":"v5"}"#, r#"{"worker":"v6"}"#, r#"{"target":"web"}"#, r#"{"target":"more"}"#]);
     assert_eq!(
         (&suspects[0]["also"], &suspects[0]["routes"], &suspects[0]["runs_per_hour"]),
         (&serde_json::json!([{ "labels": { "platform": "presto" } }]), &2.into(), &120.into())

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use landfall::{
-    canary::{Route, Schedule, Timestamp},
+    canary::{CanaryName, Labels, Mode, PlatformName, Route, Schedule, TargetName, Timestamp},
     cli::replay::play::{Play, play},
     detect::{
         incident::LabelSet,
@@ -63,8 +63,7 @@ fn one(scope: &LabelSet, foretold: Unnoticed, seed: u64) -> Option<f64> {
     let into = world.canary.every.mul_f64(Rng::with_seed(seed ^ 0xb391).f64());
     let from: Timestamp = START.plus(WARM + into);
     let lasts = foretold.p95.mul_f64(1.5) + Duration::from_secs(900);
-    let fault =
-        Fault { rate: foretold.share, ..random::fault(FaultKind::DropOutput, scope, from, lasts + WARM) };
+    let fault = Fault { rate: foretold.share, ..random::fault(FaultKind::DropOutput, scope, from, lasts + WARM) };
     let mut plan = Play::of_world(world, START, WARM + into + lasts);
     plan.faults = vec![fault.clone()];
     let played = play(&plan, seed).expect("the world plays");
@@ -133,6 +132,28 @@ pub(crate) fn measure(args: &Args) -> Section {
             "p95_agree",
         ],
         rows,
-        details: Vec::new(),
+        details: vec![many()],
     }
+}
+
+/// How long it takes for ten thousand routes.
+fn many() -> String {
+    let course = Course { p50: Duration::from_secs(20), p99: Duration::from_secs(60), land: Duration::from_secs(3) };
+    let schedule = Schedule::Every(Duration::from_secs(60));
+    let route = |nth: usize| {
+        let name = |kind: &str, of: usize| format!("{kind}{}", nth / of % 22);
+        let canary = CanaryName::new(&name("c", 1)).expect("a name");
+        let platform = PlatformName::new(&name("p", 22)).expect("a name");
+        let target = TargetName::new(&name("t", 22 * 22)).expect("a name");
+        Route::new(canary, platform, target, Mode::Append, Labels::default())
+    };
+    let routes: Vec<Route> = (0..10_000).map(route).collect();
+    let (objective, deadline) = (Duration::from_secs(120), Duration::from_secs(300));
+    let watched: Vec<Watched<'_>> = (routes.iter())
+        .map(|route| Watched { route, schedule: &schedule, objective, deadline, pause: Duration::ZERO, course })
+        .collect();
+    let began = tokio::time::Instant::now();
+    let all = power(&watched, &landfall::detect::power::SHARES, START);
+    let took = began.elapsed().as_secs_f64();
+    format!("{} routes, {} suspects, {} shares: {took:.2} s", routes.len(), all.len(), all[0].shares.len())
 }

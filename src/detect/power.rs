@@ -201,10 +201,8 @@ impl Lines {
                 None => lanes.push((*flight, vec![beat])),
             }
         }
-        let lane = |(flight, beats): (usize, Vec<&Beat>)| Lane {
-            flight: &self.flights[flight],
-            beat: Beat::together(&beats),
-        };
+        let lane =
+            |(flight, beats): (usize, Vec<&Beat>)| Lane { flight: &self.flights[flight], beat: Beat::together(&beats) };
         lanes.into_iter().map(lane).collect()
     }
 

@@ -105,7 +105,16 @@ impl Letter {
     /// Nothing was given yet.
     pub fn new(notifier: NotifierName, identity: &str, stands_in_for: Option<NotifierName>) -> Self {
         let identity = identity.to_owned();
-        Self { notifier, identity, held: Vec::new(), paged_at: None, told_at: None, failure: None, stands_in_for, silenced: false }
+        Self {
+            notifier,
+            identity,
+            held: Vec::new(),
+            paged_at: None,
+            told_at: None,
+            failure: None,
+            stands_in_for,
+            silenced: false,
+        }
     }
 
     /// What became of one key.

@@ -68,7 +68,9 @@ pub(super) fn job_time(text: &str) -> Result<JobTime, String> {
     // Three times as long is what jobs of the usual platform take that are slow.
     let p99 = if p99.is_empty() { p50 * 3 } else { length(p99)? };
     if p50.is_zero() || p99 < p50 {
-        return Err(format!("`{times}`: half of the jobs end within the first time, which is more than nothing, and 99 % within the second, which is no shorter"));
+        return Err(format!(
+            "`{times}`: half of the jobs end within the first time, which is more than nothing, and 99 % within the second, which is no shorter"
+        ));
     }
     Ok(JobTime { platform, p50, p99 })
 }
@@ -247,9 +249,8 @@ fn labels(power: &Power) -> Value {
 }
 
 fn suspect(power: &Power) -> Value {
-    let also: Vec<Value> = (power.also.iter())
-        .map(|set| json!({ "labels": set.iter().cloned().collect::<BTreeMap<_, _>>() }))
-        .collect();
+    let also: Vec<Value> =
+        (power.also.iter()).map(|set| json!({ "labels": set.iter().cloned().collect::<BTreeMap<_, _>>() })).collect();
     let share = |unnoticed: &Unnoticed| {
         json!({
             "share": unnoticed.share,

@@ -89,8 +89,8 @@ impl Report {
     }
 
     fn summary(&self, out: &mut String) {
-        let meaning = serde_json::from_value::<Outcome>(self.incident["outcome"].clone())
-            .map_or(NOT_KNOWN, Outcome::meaning);
+        let meaning =
+            serde_json::from_value::<Outcome>(self.incident["outcome"].clone()).map_or(NOT_KNOWN, Outcome::meaning);
         let is_final = if self.incident["provisional"] == true { " (no run of it is final yet)" } else { "" };
         let also: Vec<String> = list(&self.incident["also"]).iter().map(|set| labels::text(&set["labels"])).collect();
         let state = match (self.time("resolved_at"), self.incident["resolved_because"].as_str()) {
@@ -224,7 +224,9 @@ impl Report {
     }
 
     fn evidence(&self, out: &mut String) {
-        out.push_str("## Evidence\n\nWhat the platform claimed of the runs that prove it, and what the target held:\n\n");
+        out.push_str(
+            "## Evidence\n\nWhat the platform claimed of the runs that prove it, and what the target held:\n\n",
+        );
         let proof = list(&self.incident["runs"]);
         let shown: Vec<&Value> = match proof.len().checked_sub(PROOF) {
             Some(more) if more > 0 => proof[..PROOF / 2].iter().chain(&proof[proof.len() - PROOF / 2..]).collect(),
@@ -286,7 +288,8 @@ fn named(runs: &Value) -> String {
 
 /// What the platform said.
 fn claim(claim: &Value) -> String {
-    serde_json::from_value::<crate::canary::Claim>(claim.clone()).map_or(NOT_KNOWN.to_owned(), |claim| claim.to_string())
+    serde_json::from_value::<crate::canary::Claim>(claim.clone())
+        .map_or(NOT_KNOWN.to_owned(), |claim| claim.to_string())
 }
 
 /// What the target held at the last look.

@@ -72,11 +72,16 @@ impl Detector {
         }
     }
 
-    /// Pending runs of a family that count together with the newest.
+    /// Pending runs of a family that count together with the newest; or with the oldest silent one that is
+    /// final and too old for that, where deadlines are so long: it waits for no other.
     fn group(&self, family: Family) -> Vec<Marker> {
         let of_family = || self.pending.iter().filter(|bad| bad.family() == family);
         let Some(newest) = of_family().map(|bad| bad.spot.due).max() else { return Vec::new() };
-        of_family().filter(|bad| newest.since(bad.spot.due) <= TOGETHER).map(|bad| bad.spot.run).collect()
+        let is_left = |bad: &&Bad| !bad.spot.provisional && newest.since(bad.spot.due) > TOGETHER;
+        let left = of_family().filter(|_| family.is_silent()).filter(is_left).map(|bad| bad.spot.due).min();
+        let around = left.unwrap_or(newest);
+        let counts = |due: Timestamp| around.since(due).max(due.since(around)) <= TOGETHER;
+        of_family().filter(|bad| counts(bad.spot.due)).map(|bad| bad.spot.run).collect()
     }
 
     /// A red starts confirming runs: of its own route, and of those that best tell the suspects
@@ -96,9 +101,8 @@ impl Detector {
             self.cases.iter().any(|case| case.incident.is_open() && case.hit.contains_key(&(place as u32)))
         };
         let own = self.pending.iter().rfind(|bad| group.contains(&bad.spot.run)).map(|bad| bad.place);
-        let open = |place: usize| {
-            Some(place as u32) != own && !hit(place) && (!first || seen[place] == Seen::default())
-        };
+        let open =
+            |place: usize| Some(place as u32) != own && !hit(place) && (!first || seen[place] == Seen::default());
         let siblings = suspects::questions(ranked, open, self.field.len());
         let own = own.filter(|own| !hit(*own as usize));
         let asked: Vec<u32> = own.into_iter().chain(siblings.into_iter().map(|place| place as u32)).collect();

@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn no_line_begins_a_list_or_a_heading() {
-        for (text, safe) in [("- a", "\\- a"), ("1. a", "1\\. a"), ("12) a", "12\\) a"), ("=", "\\="), ("2015-08", "2015-08")] {
+        for (text, safe) in
+            [("- a", "\\- a"), ("1. a", "1\\. a"), ("12) a", "12\\) a"), ("=", "\\="), ("2015-08", "2015-08")]
+        {
             assert_eq!(line(text), safe);
         }
     }

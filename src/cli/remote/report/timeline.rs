@@ -119,7 +119,9 @@ impl Report {
                 match (time(&letter["paged_at"]), at) {
                     (Some(paged), _) => rows.push((paged, format!("Paged: {notifier} took it{instead}{failure}"))),
                     // An agent that did not note when: it was after this.
-                    (None, Some(at)) if held.iter().any(|held| held["state"] == "open" || held["state"] == "closed") => {
+                    (None, Some(at))
+                        if held.iter().any(|held| held["state"] == "open" || held["state"] == "closed") =>
+                    {
                         rows.push((at, format!("Paged: {notifier} took it{instead}; when is not known{failure}")));
                     }
                     (None, Some(at)) if letter["silenced"] == true => {
@@ -164,7 +166,8 @@ mod tests {
 
     #[test]
     fn fewer_labels_are_wider_and_more_are_narrower() {
-        let turned = |now: &str, was: &str| turned(&format!("now lost on {now} (was lost on {was}), because of 4 runs"));
+        let turned =
+            |now: &str, was: &str| turned(&format!("now lost on {now} (was lost on {was}), because of 4 runs"));
         assert_eq!(turned("worker=v5", "worker=v5 target=web"), "Widened");
         assert_eq!(turned("everything", "worker=v5"), "Widened");
         assert_eq!(turned("worker=v5 target=web", "worker=v5"), "Narrowed");
