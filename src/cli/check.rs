@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use self::power::{JobTime, Objective, Sight, job_time, objective};
+use self::power::{Foretold, JobTime, Objective, job_time, objective};
 use super::{
     Format,
     exit::{NO, UNSURE, USAGE, Usage, YES},
@@ -69,7 +69,7 @@ pub fn check(args: &Args) -> Result<u8> {
     };
     let now = Clock::System.now();
     let outlook = Outlook::of(&plan, now);
-    let sight = Sight::of(&plan, &args.objective, &args.job_time, now).map_err(Usage)?;
+    let foretold = Foretold::of(&plan, &args.objective, &args.job_time, now).map_err(Usage)?;
     for warning in outlook.warnings(&plan) {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -77,9 +77,9 @@ pub fn check(args: &Args) -> Result<u8> {
     let mut out = io::stdout().lock();
     match args.format {
         Format::Json => {
-            let mut answer = outlook.json(sight.is_enough());
+            let mut answer = outlook.json(foretold.is_enough());
             if let Value::Object(answer) = &mut answer {
-                let (power, objectives) = sight.json();
+                let (power, objectives) = foretold.json();
                 answer.insert("power".to_owned(), power);
                 objectives.map(|objectives| answer.insert("objectives".to_owned(), objectives));
                 looks.iter().for_each(|looks| drop(answer.insert("live".to_owned(), live::json(looks))));
@@ -88,13 +88,13 @@ pub fn check(args: &Args) -> Result<u8> {
         }
         Format::Text => {
             outlook.text(&mut out)?;
-            sight.text(&mut out)?;
+            foretold.text(&mut out)?;
             looks.iter().try_for_each(|looks| live::text(looks, &mut out))?;
         }
     }
     let seen = looks.map_or(YES, |looks| live::code(&looks));
     // A clear no wins over what could not be seen.
-    Ok(match (outlook.is_kept() && sight.is_enough(), seen) {
+    Ok(match (outlook.is_kept() && foretold.is_enough(), seen) {
         (false, _) | (_, NO) => NO,
         (true, UNSURE) => UNSURE,
         (true, _) => YES,

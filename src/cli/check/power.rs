@@ -76,14 +76,14 @@ pub(super) fn job_time(text: &str) -> Result<JobTime, String> {
 }
 
 /// What a plan sees of faults that hit a share of runs.
-pub(super) struct Sight {
+pub(super) struct Foretold {
     power: Vec<Power>,
     objectives: Vec<Objective>,
     shares: Vec<f64>,
     courses: BTreeMap<PlatformName, Course>,
 }
 
-impl Sight {
+impl Foretold {
     /// Of the plan's routes as they are scheduled.
     pub(super) fn of(
         plan: &OpenPlan,

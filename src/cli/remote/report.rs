@@ -1,22 +1,22 @@
 //! An incident's report in Markdown: the draft of a postmortem. Facts only, as the agent knows them; what
 //! it does not know is said to be not known.
 
+mod evidence;
 mod gather;
 mod markdown;
+mod numbers;
 mod timeline;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use self::markdown::{line, table};
 use super::labels;
-use crate::canary::{Outcome, Timestamp, time::Brief};
+use crate::canary::{Outcome, Timestamp};
 
 /// Where something is not known.
 const NOT_KNOWN: &str = "not known";
-/// Proving runs shown: the first ones and the newest.
-const PROOF: usize = 20;
 /// Routes shown.
 const ROUTES: usize = 100;
 
@@ -158,102 +158,6 @@ impl Report {
         }
     }
 
-    fn numbers(&self, out: &mut String) {
-        let (bad, end) = (self.first_bad(), self.time("resolved_at"));
-        let detected = self.time("detected_at");
-        let between = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
-            (Some(from), Some(to)) if to >= from => Brief(to.since(from)).to_string(),
-            (Some(from), Some(to)) => format!("{} before", Brief(from.since(to))),
-            _ => NOT_KNOWN.to_owned(),
-        };
-        let duration = match (bad, end) {
-            (Some(bad), None) => format!("{} so far", Brief(self.now.since(bad))),
-            _ => between(bad, end),
-        };
-        let deploy = time(&self.incident["deploy"]["at"]);
-        let from_deploy = if self.incident["deploy"].is_object() {
-            between(deploy, detected)
-        } else {
-            "no deploy is named".to_owned()
-        };
-        let paged = self.openings.iter().flat_map(|opening| list(&opening["letters"]));
-        let paged = paged.filter_map(|letter| time(&letter["paged_at"])).min();
-        let mut rows = vec![
-            ["Duration, from the first bad run due to the end".to_owned(), duration],
-            ["From the first bad run due to the detection".to_owned(), between(bad, detected)],
-            ["From the deploy to the detection".to_owned(), from_deploy],
-            ["From the detection to the first page taken".to_owned(), between(detected, paged)],
-        ];
-        let counts = self.counts();
-        let total: usize = counts.values().sum();
-        let by: Vec<String> = counts.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
-        let runs = if total == 0 { NOT_KNOWN.to_owned() } else { format!("{total}: {}", by.join(", ")) };
-        rows.push(["Runs over the routes hit, due from the first bad one to the end".to_owned(), runs]);
-        rows.push(["Runs that prove it, as named by the agent".to_owned(), named(&self.incident["runs"])]);
-        out.push_str("## Numbers\n\n");
-        table(out, ["What", "How much"], rows);
-        for gap in &self.runs.gaps {
-            let _ = writeln!(out, "Not all runs are counted: {}.\n", line(gap));
-        }
-    }
-
-    /// Runs that were due while it went on.
-    fn during(&self) -> impl Iterator<Item = &Value> {
-        let (from, until) = (self.first_bad(), self.time("resolved_at").unwrap_or(self.now));
-        let within = move |due: Timestamp| from.is_some_and(|from| due >= from) && due <= until;
-        self.runs.all.iter().filter(move |run| time(&run["due"]).is_some_and(within))
-    }
-
-    /// How many came to what.
-    fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for run in self.during() {
-            *counts.entry(run["outcome"].as_str().unwrap_or("not judged yet").to_owned()).or_default() += 1;
-        }
-        counts
-    }
-
-    /// By route: how many that were judged did not land in time, and how many were judged.
-    fn counts_by_route(&self) -> BTreeMap<[String; 4], (usize, usize)> {
-        let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
-        for run in self.during().filter(|run| run["outcome"].is_string()) {
-            let (bad, all) = counts.entry(path(run)).or_default();
-            (*bad, *all) = (*bad + usize::from(run["outcome"] != "landed"), *all + 1);
-        }
-        counts
-    }
-
-    fn evidence(&self, out: &mut String) {
-        out.push_str(
-            "## Evidence\n\nWhat the platform claimed of the runs that prove it, and what the target held:\n\n",
-        );
-        let proof = list(&self.incident["runs"]);
-        let shown: Vec<&Value> = match proof.len().checked_sub(PROOF) {
-            Some(more) if more > 0 => proof[..PROOF / 2].iter().chain(&proof[proof.len() - PROOF / 2..]).collect(),
-            _ => proof.iter().collect(),
-        };
-        if shown.is_empty() {
-            out.push_str("No run is named.\n\n");
-            return;
-        }
-        let row = |id: &&Value| {
-            let id = id.as_str().unwrap_or(NOT_KNOWN);
-            let Some(run) = self.runs.all.iter().find(|run| run["run_id"] == id) else {
-                return [id, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN].map(str::to_owned);
-            };
-            let verdict = match (run["outcome"].as_str(), run["reason"].as_str()) {
-                (Some(outcome), Some(reason)) => format!("{outcome}: {reason}"),
-                (outcome, _) => outcome.unwrap_or("not judged yet").to_owned(),
-            };
-            [id.to_owned(), labels::route(run), text(run, "due").to_owned(), claim(&run["claim"]), rows(run), verdict]
-        };
-        let head = ["Run", "Route", "Due", "Claim", "Sighting", "Verdict"];
-        table(out, head, shown.iter().map(row).collect());
-        if let Some(more) = proof.len().checked_sub(shown.len()).filter(|more| *more > 0) {
-            let _ = writeln!(out, "And {more} runs more between them.\n");
-        }
-    }
-
     fn impact(&self, out: &mut String) {
         out.push_str("## Impact\n\n");
         let _ = writeln!(
@@ -280,32 +184,6 @@ fn time(of: &Value) -> Option<Timestamp> {
 
 fn path(of: &Value) -> [String; 4] {
     ["canary", "platform", "target", "mode"].map(|part| text(of, part).to_owned())
-}
-
-fn named(runs: &Value) -> String {
-    runs.as_array().map_or(NOT_KNOWN.to_owned(), |runs| runs.len().to_string())
-}
-
-/// What the platform said.
-fn claim(claim: &Value) -> String {
-    serde_json::from_value::<crate::canary::Claim>(claim.clone())
-        .map_or(NOT_KNOWN.to_owned(), |claim| claim.to_string())
-}
-
-/// What the target held at the last look.
-fn rows(run: &Value) -> String {
-    let rows = &run["rows"];
-    let n = |name: &str| rows[name].as_u64();
-    let Some((expected, landed)) = n("expected").zip(n("landed")) else {
-        return "no look has succeeded".to_owned();
-    };
-    let mut text = format!("{landed} of {expected} rows");
-    for (name, what) in [("missing", "missing"), ("duplicated", "more than once"), ("corrupted", "changed")] {
-        if let Some(n) = n(name).filter(|n| *n > 0) {
-            let _ = write!(text, ", {n} {what}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::*;
+use super::{fault::reds, *};
 use crate::canary::{CanaryName, LabelName, Labels, Mode, PlatformName, TargetName};
 
 const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
@@ -55,6 +55,9 @@ fn labels_that_cover_the_same_routes_are_one_suspect_and_one_that_all_have_is_no
     assert_eq!(names, ["worker=v5", "worker=v6", "platform=p1", "platform=p2"]);
     assert_eq!(all[1].also, [vec![("platform".to_owned(), "p3".to_owned())]]);
     assert_eq!((all[0].routes, all[0].runs_per_hour), (2, 120.0));
+    // Where no label tells routes apart, everything is the suspect.
+    let one = power(&watched(&paths[..1]), &[1.0], NOW);
+    assert_eq!((one.len(), one[0].labels.len(), one[0].routes), (1, 0, 1));
 }
 
 #[test]
@@ -84,6 +87,25 @@ fn more_routes_shorter_intervals_and_larger_shares_are_noticed_sooner() {
 }
 
 #[test]
+fn a_calendar_is_waited_for() {
+    let hourly = Schedule::cron("0 * * * *", "UTC", NOW).expect("valid");
+    let mornings = Schedule::cron("0 8-11 * * *", "UTC", NOW).expect("valid");
+    let median = |schedule: &Schedule| {
+        let mut paths = world(2, 60);
+        paths.iter_mut().for_each(|path| path.schedule = schedule.clone());
+        let all = power(&watched(&paths), &[1.0], NOW);
+        let Unnoticed { median, p95, .. } = of_worker(&all, "v5").shares[0];
+        (median.as_secs_f64(), p95.as_secs_f64())
+    };
+    let (half_an_hour, an_hour) = median(&hourly);
+    assert!((half_an_hour - 1_840.0).abs() < 90.0 && (an_hour - 3_460.0).abs() < 120.0, "{half_an_hour} {an_hour}");
+    // Most of a day is not morning: from eleven to eight are 21 hours.
+    let (half_a_day, nearly_a_day) = median(&mornings);
+    assert!((half_a_day - 9.0 * 3_600.0).abs() < 1_800.0, "{half_a_day}");
+    assert!((nearly_a_day - 19.8 * 3_600.0).abs() < 1_800.0, "{nearly_a_day}");
+}
+
+#[test]
 fn what_is_told_never_gets_untold() {
     let paths = world(3, 60);
     let watched = watched(&paths);
@@ -94,7 +116,7 @@ fn what_is_told_never_gets_untold() {
     let lanes = lines.lanes(&covered);
     let asked = lines.asked(&field, &covered, &places, &mut BTreeMap::new());
     for share in SHARES {
-        let fault = Fault::of(share, &lanes, &asked, &lines);
+        let fault = Fault::of(share, &lanes, &asked, &lines.flights);
         let untold: Vec<f64> = (0..200).map(|nth| fault.untold(f64::from(nth) * 7.0)).collect();
         assert!((untold[0] - 1.0).abs() < 1e-9);
         assert!(untold.windows(2).all(|pair| pair[1] <= pair[0] + 2e-3), "{share}: {untold:?}");
