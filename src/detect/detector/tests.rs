@@ -199,7 +199,8 @@ fn a_loss_that_is_final_waits_for_none_that_is_too_far_away_to_count_with_it() {
     teller.now = at(3_610);
     teller.verdict(Marker::mint(at(1_800), 9_001), 0, at(1_800), Outcome::Lost, false);
     let told: Vec<_> = teller.opened().iter().map(|told| (told.severity, told.runs.len())).collect();
-    assert_eq!(told, [(Severity::Warning, 1)]);
+    // Once it is told, the newer one is known to be the same.
+    assert_eq!(told, [(Severity::Critical, 2)]);
 }
 
 #[test]
