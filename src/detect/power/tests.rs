@@ -1,3 +1,5 @@
+//! Fewer hits, fewer routes and longer pauses are noticed later; what many routes come to is foretold quickly.
+
 use super::{fault::reds, *};
 use crate::canary::{CanaryName, LabelName, Labels, Mode, PlatformName, TargetName};
 

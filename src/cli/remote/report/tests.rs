@@ -1,3 +1,5 @@
+//! A report over an answer as an agent gave it, and over one that tells nothing.
+
 use serde_json::json;
 
 use super::*;
