@@ -66,6 +66,6 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     // Nobody is paged by this config: the report does not say that anybody was.
     let opening: Json = watched.list("notifications").await.into_iter().flatten().next().unwrap_or_default();
     assert!(opening["letters"].as_array().is_none_or(Vec::is_empty), "{opening:#}");
-    has("The first page: not known.");
+    has("The first page: no notifier has taken one.");
     watched.kill();
 }

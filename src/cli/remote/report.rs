@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use self::markdown::{line, table};
+use self::markdown::{code, line, table};
 use super::labels;
 use crate::canary::{Outcome, Timestamp};
 
@@ -55,7 +55,7 @@ impl Report {
         let _ = writeln!(
             out,
             "Draft of a postmortem, from what the agent at {} knew at {}. Times are in UTC.\n",
-            line(&self.agent),
+            code(&self.agent),
             self.now
         );
         self.summary(&mut out);
@@ -100,7 +100,7 @@ impl Report {
         };
         let deploy = &self.incident["deploy"];
         let deploy = match deploy.is_object() {
-            true => format!("{} {} at {}", text(deploy, "service"), text(deploy, "version"), text(deploy, "at")),
+            true => format!("{} {} at {}", text(deploy, "service"), text(deploy, "version"), when(&deploy["at"])),
             false => "none is known in the bracket or shortly before it".to_owned(),
         };
         let since = match (self.last_good(), self.first_bad()) {
@@ -123,6 +123,17 @@ impl Report {
             ["Cause".to_owned(), NOT_KNOWN.to_owned()],
         ]);
         table(out, ["", ""], rows);
+    }
+
+    /// When the first notifier took a page; why nobody can say, if nobody can.
+    fn first_page(&self) -> Result<Timestamp, &'static str> {
+        let letters: Vec<&Value> = self.openings.iter().flat_map(|opening| list(&opening["letters"])).collect();
+        let taken = |letter: &&&Value| list(&letter["held"]).iter().any(|held| held["state"] != "refused");
+        match letters.iter().filter_map(|letter| time(&letter["paged_at"])).min() {
+            Some(at) => Ok(at),
+            None if self.openings.is_empty() || letters.iter().any(|letter| taken(&letter)) => Err(NOT_KNOWN),
+            None => Err("no notifier has taken one"),
+        }
     }
 
     fn scope(&self, out: &mut String) {
@@ -159,13 +170,11 @@ impl Report {
     }
 
     fn impact(&self, out: &mut String) {
-        out.push_str("## Impact\n\n");
+        let how = format!("landfall impact {} --agent {}", self.text("id"), self.agent);
         let _ = writeln!(
             out,
-            "Customer jobs that it hit are not in this report. `landfall impact` followed by the incident's id lists \
-             them: landfall impact {} --agent {}",
-            line(self.text("id")),
-            line(&self.agent)
+            "## Impact\n\nCustomer jobs that it hit are not in this report; this lists them: {}",
+            code(&how)
         );
     }
 }
@@ -180,6 +189,11 @@ fn text<'v>(of: &'v Value, name: &str) -> &'v str {
 
 fn time(of: &Value) -> Option<Timestamp> {
     of.as_str().and_then(Timestamp::parse_rfc3339)
+}
+
+/// A time as every other in the report is written.
+fn when(of: &Value) -> String {
+    time(of).map_or_else(|| NOT_KNOWN.to_owned(), |at| at.to_string())
 }
 
 fn path(of: &Value) -> [String; 4] {

@@ -44,11 +44,11 @@ impl<'l> Fault<'l> {
     pub(super) fn of(share: f64, lanes: &'l [Lane<'l>], asked: &Asked, flights: &[Flight]) -> Self {
         let gate = gate(asked, flights);
         let longest = lanes.iter().map(|lane| lane.flight.deadline).fold(0.0, f64::max);
-        let each = |sets: &dyn Fn(&(Vec<usize>, Vec<usize>)) -> f64| {
-            asked.iter().map(sets).sum::<f64>() / asked.len().max(1) as f64
-        };
         let unconfirmed = Table::of(longest, STEPS, |age| {
-            each(&|(hit, _)| hit.iter().map(|flight| 1.0 - share * flights[*flight].red.at(age)).product())
+            let spared = |(hit, _): &(Vec<usize>, Vec<usize>)| -> f64 {
+                hit.iter().map(|flight| 1.0 - share * flights[*flight].red.at(age)).product()
+            };
+            asked.iter().map(spared).sum::<f64>() / asked.len().max(1) as f64
         });
         let alone = |lane: &Lane<'_>| {
             Table::of(lane.flight.deadline, STEPS, |age| lane.flight.alone(0.0, age, gate, &unconfirmed))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{NOT_KNOWN, Report, list, markdown::table, text};
+use super::{NOT_KNOWN, Report, list, markdown::table, when};
 use crate::{canary::Claim, cli::remote::labels};
 
 /// Proving runs shown: the first ones and the newest.
@@ -33,7 +33,7 @@ impl Report {
                 (Some(outcome), Some(reason)) => format!("{outcome}: {reason}"),
                 (outcome, _) => outcome.unwrap_or("not judged yet").to_owned(),
             };
-            [id.to_owned(), labels::route(run), text(run, "due").to_owned(), claim(&run["claim"]), rows(run), verdict]
+            [id.to_owned(), labels::route(run), when(&run["due"]), claim(&run["claim"]), rows(run), verdict]
         };
         let head = ["Run", "Route", "Due", "Claim", "Sighting", "Verdict"];
         table(out, head, shown.iter().map(row).collect());

@@ -17,6 +17,15 @@ pub(super) fn line(text: &str) -> String {
     }
 }
 
+/// Text to be copied, in a sentence. Only what can do no harm there; else as [`line`] has it.
+pub(super) fn code(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " -_.:/[]%?=".contains(c);
+    match text.len() <= LONGEST && text.chars().all(is_plain) {
+        true => format!("`{text}`"),
+        false => line(text),
+    }
+}
+
 /// Text in a table's cell.
 pub(super) fn cell(text: &str) -> String {
     let mut out = String::new();
@@ -72,6 +81,12 @@ mod tests {
             assert_eq!(cell(text), safe);
         }
         assert_eq!(cell(&"x".repeat(1_000)).chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn what_is_to_be_copied_stands_as_it_is_if_that_can_do_no_harm() {
+        assert_eq!(code("landfall impact inc-1"), "`landfall impact inc-1`");
+        assert_eq!(code("inc-`1`<b>"), "inc-\\`1\\`&lt;b&gt;");
     }
 
     #[test]

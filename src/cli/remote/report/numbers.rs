@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::Value;
 
 use super::{
-    NOT_KNOWN, Report, list,
+    NOT_KNOWN, Report,
     markdown::{line, table},
     path, time,
 };
@@ -30,13 +30,15 @@ impl Report {
         } else {
             "no deploy is named".to_owned()
         };
-        let paged = self.openings.iter().flat_map(|opening| list(&opening["letters"]));
-        let paged = paged.filter_map(|letter| time(&letter["paged_at"])).min();
+        let paged = match self.first_page() {
+            Ok(at) => between(detected, Some(at)),
+            Err(why) => why.to_owned(),
+        };
         let mut rows = vec![
             ["Duration, from the first bad run due to the end".to_owned(), duration],
             ["From the first bad run due to the detection".to_owned(), between(bad, detected)],
             ["From the deploy to the detection".to_owned(), from_deploy],
-            ["From the detection to the first page taken".to_owned(), between(detected, paged)],
+            ["From the detection to the first page taken".to_owned(), paged],
         ];
         let counts = self.counts();
         let total: usize = counts.values().sum();

@@ -101,12 +101,12 @@ fn a_report_counts_and_proves() {
         "| From the deploy to the detection | 1m40s |",
         "| From the detection to the first page taken | 1s |",
         "| Runs over the routes hit, due from the first bad one to the end | 3: 1 landed, 2 lost |",
-        "| lf-a | result-output/presto/web/append | 2015-08-24T21:44:20Z | done, 20 rows | 0 of 20 rows, 20 missing | lost |",
+        "| lf-a | result-output/presto/web/append | 2015-08-24T21:44:20.000Z | done, 20 rows | 0 of 20 rows, 20 missing | lost |",
         "| lf-gone | not known | not known | not known | not known | not known |",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}\n---\n{text}");
     }
-    assert!(text.contains("landfall impact inc-1 --agent"), "{text}");
+    assert!(text.ends_with("lists them: `landfall impact inc-1 --agent http://127.0.0.1:9440/`\n"), "{text}");
 }
 
 #[test]

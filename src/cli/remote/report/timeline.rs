@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 
-use super::{Report, list, markdown::table, text, time};
+use super::{NOT_KNOWN, Report, list, markdown::table, text, time};
 use crate::canary::Timestamp;
 
 /// Deploys are shown from so long before the last good run, which is where one is looked for that is named.
@@ -28,22 +28,17 @@ impl Report {
             out.push_str(&format!("And {more} lines more.\n\n"));
         }
         for (name, value) in [
-            ("The last good run before it", self.last_good()),
-            ("The detection", self.time("detected_at")),
-            ("The first page", self.paged_first()),
+            ("The last good run before it", self.last_good().ok_or(NOT_KNOWN)),
+            ("The detection", self.time("detected_at").ok_or(NOT_KNOWN)),
+            ("The first page", self.first_page()),
         ] {
-            if value.is_none() {
-                out.push_str(&format!("{name}: not known.\n\n"));
+            if let Err(why) = value {
+                out.push_str(&format!("{name}: {why}.\n\n"));
             }
         }
         if self.time("resolved_at").is_none() {
             out.push_str("It goes on.\n\n");
         }
-    }
-
-    fn paged_first(&self) -> Option<Timestamp> {
-        let letters = self.openings.iter().flat_map(|opening| list(&opening["letters"]));
-        letters.filter_map(|letter| time(&letter["paged_at"])).min()
     }
 
     fn deployed(&self, rows: &mut Vec<(Timestamp, String)>) {
