@@ -297,7 +297,10 @@ fn check_says_for_each_route_what_it_costs_and_how_soon_it_pages() {
     let path = folder.path().join("landfall.toml");
     let said = check(&path, &["--format", "json"]);
     assert_eq!(said.status.code(), Some(0));
-    let json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let mut json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let power = json.as_object_mut().and_then(|json| json.remove("power")).expect("a list");
+    // Of one route no label can be suspected rather than another.
+    assert_eq!((power.as_array().map(Vec::len), &power[0]["labels"]), (Some(1), &serde_json::json!({})));
     assert_eq!(
         json,
         serde_json::json!({
@@ -312,6 +315,98 @@ fn check_says_for_each_route_what_it_costs_and_how_soon_it_pages() {
     );
     let table = String::from_utf8(check(&path, &[]).stdout).expect("UTF-8");
     assert!(table.contains("5m10s") && table.contains("worker=v5 engine=presto"), "{table}");
+}
+
+/// Two platforms, two targets.
+const TWO: &str = r#"
+[agent]
+[platform.presto]
+labels = { worker = "v5" }
+[platform.presto.treasure-data]
+endpoint = "http://127.0.0.1:1"
+api_key = { file = "td.key" }
+database = "landfall"
+engine = "presto"
+[platform.hive]
+labels = { worker = "v6" }
+[platform.hive.treasure-data]
+endpoint = "http://127.0.0.1:1"
+api_key = { file = "td.key" }
+database = "landfall"
+engine = "hive"
+[target.web.webhook]
+[target.more.webhook]
+[canary.result-output]
+platforms = ["presto", "hive"]
+targets = ["web", "more"]
+every = "1m"
+"#;
+
+#[test]
+fn check_says_for_each_suspect_how_long_a_fault_of_each_share_stays_unnoticed() {
+    let power = |text: &str, more: &[&str]| {
+        let folder = folder(&[("landfall.toml", text), ("td.key", "1/ab")]);
+        let said = check(&folder.path().join("landfall.toml"), &[&["--format", "json"], more].concat());
+        let json: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        (said.status.code(), json)
+    };
+    let (code, usual) = power(TWO, &[]);
+    assert_eq!((code, &usual["ok"], usual.get("objectives")), (Some(0), &true.into(), None));
+    let suspects = usual["power"].as_array().expect("a list");
+    let labels: Vec<_> = suspects.iter().map(|suspect| suspect["labels"].to_string()).collect();
+    assert_eq!(labels, [r#"{"worker":"v5"}"#, r#"{"worker":"v6"}"#, r#"{"target":"web"}"#, r#"{"target":"more"}"#]);
+    assert_eq!(
+        (&suspects[0]["also"], &suspects[0]["routes"], &suspects[0]["runs_per_hour"]),
+        (&serde_json::json!([{ "labels": { "platform": "presto" } }]), &2.into(), &120.into())
+    );
+    let seconds = |json: &serde_json::Value, nth: usize, name: &str| json["power"][0]["shares"][nth][name].as_f64();
+    let shares: Vec<_> = (0..5).map(|nth| seconds(&usual, nth, "share").expect("a share")).collect();
+    assert_eq!(shares, [1.0, 0.1, 0.01, 0.001, 0.000_1]);
+    // Of two runs a minute one in a hundred: the first that is lost, and then its deadline.
+    let median = seconds(&usual, 2, "median_s").expect("a time");
+    assert!((2_000.0..2_500.0).contains(&median), "{median}");
+    for (text, more) in [(TWO.replace("\"1m\"", "\"30s\""), &[][..]), (TWO.to_owned(), &["--job-time", "4s,15s"])] {
+        let (_, better) = power(&text, more);
+        assert!(seconds(&better, 0, "p95_s") < seconds(&usual, 0, "p95_s"), "{better}");
+    }
+
+    // What is asked of a share.
+    let (code, asked) = power(TWO, &["--objective", "0.5%=1d", "--objective", "1%=1h"]);
+    assert_eq!((code, &asked["ok"]), (Some(1), &false.into()));
+    assert_eq!(
+        (&asked["objectives"][0], &asked["objectives"][1]["ok"], &asked["objectives"][1]["missed_by"][0]),
+        (
+            &serde_json::json!({ "share": 0.005, "within_s": 86_400, "ok": true, "missed_by": [] }),
+            &false.into(),
+            &serde_json::json!({ "worker": "v5" })
+        )
+    );
+    assert_eq!(power(TWO, &["--objective", "100%=3m", "--objective", "1%=1d"]).0, Some(0));
+}
+
+#[test]
+fn check_shows_people_what_is_asked_of_shares_and_refuses_what_it_cannot_read() {
+    let folder = folder(&[("landfall.toml", TWO), ("td.key", "1/ab")]);
+    let path = folder.path().join("landfall.toml");
+    let said = check(&path, &["--objective", "1%=1h", "--objective", "100%=3m", "--job-time", "hive=30s,2m"]);
+    let table = String::from_utf8(said.stdout).expect("UTF-8");
+    assert_eq!(said.status.code(), Some(1), "{table}");
+    for part in ["SUSPECT    ", "100%", "0.01%", " !", "30s in the median, 2m at 99 % on hive"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(table.contains("a fault of 100% is noticed within 3m in 95 of a hundred cases\n"), "{table}");
+    assert!(table.contains("a fault of 1% is not noticed within 1h in 95"), "{table}");
+    for (more, hint) in [
+        (["--objective", "1=12h"], "1%=12h"),
+        (["--objective", "1%=12"], "no unit"),
+        (["--job-time", "spark=4s"], "there is no platform `spark`"),
+        (["--job-time", "20s,10s"], "no shorter"),
+    ] {
+        let said = check(&path, &more);
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!((said.status.code(), said.stdout.len()), (Some(2), 0), "{more:?}: {told}");
+        assert!(told.contains(hint), "{more:?}: {told}");
+    }
 }
 
 #[test]

@@ -24,7 +24,11 @@ mod operations;
 #[cfg(feature = "sandbox")]
 mod paging;
 mod postgres;
+#[cfg(feature = "sandbox")]
+mod power;
 mod replay;
+#[cfg(feature = "sandbox")]
+mod report;
 mod sandbox_http;
 #[cfg(feature = "sandbox")]
 mod scenarios;

@@ -9,6 +9,7 @@ mod cost;
 mod figures;
 mod intermittent;
 mod noise;
+mod power;
 mod quiet;
 mod random;
 mod restart;
@@ -39,11 +40,12 @@ pub(crate) struct Args {
 type Measure = fn(&Args) -> Section;
 
 /// In the order in which they are measured: memory first, since what others leave behind would count.
-const SECTIONS: [(&str, Measure); 8] = [
+const SECTIONS: [(&str, Measure); 9] = [
     ("cost", cost::measure),
     ("worlds", worlds::measure),
     ("two", two::measure),
     ("intermittent", intermittent::measure),
+    ("power", power::measure),
     ("year2015", year2015::measure),
     ("restart", restart::measure),
     ("blame", blame::measure),

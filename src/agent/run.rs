@@ -15,7 +15,7 @@ use super::{
 use crate::{
     canary::{
         Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Timestamp, Usual, Verdict,
-        evidence::half_empty_for, judge, wait,
+        evidence::half_empty_for, judge, looks, wait,
     },
     platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
     target::Target,
@@ -23,15 +23,9 @@ use crate::{
 
 /// Longest wait for one answer of a platform.
 const CALL: Duration = Duration::from_secs(20);
-/// Status is asked this often at first, then ever less, in proportion to how long the job runs.
-const POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// An eighth of the run's age between two looks at the platform: late by no more than an eighth.
-const POLL_SHARE: u32 = 8;
 /// Back-off between refused or unanswered calls.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// Looks at the target after the platform's last word, until landing is overdue.
-const SIGHTS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
-/// Looks after that, until the deadline.
+/// Looks at the target after landing is overdue, until the deadline; before, see [`looks`].
 const SLOW_SIGHT: Duration = Duration::from_secs(10);
 /// A control that began this long before a verdict still speaks for it.
 const CONTROL_KEEPS: Duration = Duration::from_secs(30);
@@ -245,7 +239,7 @@ impl Flight {
         match self.call(self.pad.driver.submit(&job)).await {
             Ok(handle) => {
                 self.accepted(handle).await;
-                POLL.0
+                looks::POLL.0
             }
             Err(error) => {
                 self.may_have_started |= !error.never_started();
@@ -286,7 +280,7 @@ impl Flight {
                 }
                 self.hear(state).await;
                 let age = self.craft.clock.now().since(self.run.terms.start(self.evidence.accepted_at));
-                (age / POLL_SHARE).clamp(POLL.0, POLL.1)
+                looks::poll_pause(age)
             }
             Err(error) => {
                 let phase = self.evidence.phases.last().map_or(Phase::Queue, |(phase, _)| *phase);
@@ -454,11 +448,11 @@ impl Flight {
             return None;
         }
         let now = self.craft.clock.now();
-        let pause = if now < overdue_at { *SIGHTS.get(self.sights).unwrap_or(&SIGHTS[2]) } else { SLOW_SIGHT };
+        let pause = if now < overdue_at { looks::sight_pause(self.sights) } else { SLOW_SIGHT };
         let mut next = now.plus(pause);
         // Copies and changed values want one more look soon.
         if now >= overdue_at && self.evidence.last_sighting().is_some_and(|(seen, _)| seen.rows.missing == 0) {
-            next = now.plus(SIGHTS[2]);
+            next = now.plus(looks::SOON);
         }
         // Looks just after the objective and at the moment of being overdue tell late from landed
         // and lost from slow.

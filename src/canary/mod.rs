@@ -4,6 +4,7 @@
 pub mod address;
 pub mod evidence;
 pub mod judge;
+pub mod looks;
 pub mod maintenance;
 pub mod marker;
 pub mod name;

@@ -1,5 +1,7 @@
 //! `landfall check`: whether a config is right, what it would watch, and how soon a fault pages.
 
+mod power;
+
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -11,9 +13,10 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use self::power::{Foretold, JobTime, Objective, job_time, objective};
 use super::{
     Format,
-    exit::{NO, UNSURE, USAGE, YES},
+    exit::{NO, UNSURE, USAGE, Usage, YES},
     kinds, live,
 };
 use crate::{
@@ -24,9 +27,11 @@ use crate::{
 };
 
 /// Checks a config: every mistake with its place, then every route, the runs per day, and the worst
-/// time from a total fault to the page.
+/// time from a total fault to the page. Then, for each suspect of one label, how long a fault that loses
+/// only a share of its runs stays unnoticed.
 ///
-/// Exit codes: 0 all is well · 1 a route cannot keep `detect_within` · 2 the config is wrong.
+/// Exit codes: 0 all is well · 1 a route cannot keep `detect_within`, or a suspect an `--objective` · 2 the
+/// config is wrong.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The config file.
@@ -39,6 +44,14 @@ pub struct Args {
     /// target.
     #[arg(long, conflicts_with = "no_secrets")]
     live: bool,
+    /// What is asked of faults that hit a share of runs, such as 1%=12h or 100%=3m: 95 of a hundred such
+    /// faults, on whichever suspect, must be noticed within that. May be given again.
+    #[arg(long, value_name = "SHARE=TIME", value_parser = objective)]
+    objective: Vec<Objective>,
+    /// How long jobs take: half of them, and 99 % (three times as long, if that is not said). Of one
+    /// platform, or of all. May be given again. [default: as the tightest objective there suggests]
+    #[arg(long, value_name = "[PLATFORM=]P50[,P99]", value_parser = job_time)]
+    job_time: Vec<JobTime>,
     /// How to write the answer.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -54,7 +67,9 @@ pub fn check(args: &Args) -> Result<u8> {
             return Ok(USAGE);
         }
     };
-    let outlook = Outlook::of(&plan, Clock::System.now());
+    let now = Clock::System.now();
+    let outlook = Outlook::of(&plan, now);
+    let foretold = Foretold::of(&plan, &args.objective, &args.job_time, now).map_err(Usage)?;
     for warning in outlook.warnings(&plan) {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -62,20 +77,24 @@ pub fn check(args: &Args) -> Result<u8> {
     let mut out = io::stdout().lock();
     match args.format {
         Format::Json => {
-            let mut answer = outlook.json();
-            if let (Some(looks), Value::Object(answer)) = (&looks, &mut answer) {
-                answer.insert("live".to_owned(), live::json(looks));
+            let mut answer = outlook.json(foretold.is_enough());
+            if let Value::Object(answer) = &mut answer {
+                let (power, objectives) = foretold.json();
+                answer.insert("power".to_owned(), power);
+                objectives.map(|objectives| answer.insert("objectives".to_owned(), objectives));
+                looks.iter().for_each(|looks| drop(answer.insert("live".to_owned(), live::json(looks))));
             }
             writeln!(out, "{answer}")?;
         }
         Format::Text => {
             outlook.text(&mut out)?;
+            foretold.text(&mut out)?;
             looks.iter().try_for_each(|looks| live::text(looks, &mut out))?;
         }
     }
     let seen = looks.map_or(YES, |looks| live::code(&looks));
     // A clear no wins over what could not be seen.
-    Ok(match (outlook.is_kept(), seen) {
+    Ok(match (outlook.is_kept() && foretold.is_enough(), seen) {
         (false, _) | (_, NO) => NO,
         (true, UNSURE) => UNSURE,
         (true, _) => YES,
@@ -182,13 +201,13 @@ impl Outlook {
         warnings
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, is_enough: bool) -> Value {
         let routes: Vec<Value> = self.lines.iter().map(Line::json).collect();
         json!({
             "routes": routes,
             "runs_per_day": number(self.runs_per_day()),
             "detect_within_s": self.detect_within.map(|within| number(within.as_secs_f64())),
-            "ok": self.is_kept(),
+            "ok": self.is_kept() && is_enough,
         })
     }
 

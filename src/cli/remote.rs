@@ -4,12 +4,14 @@ pub mod drill;
 mod labels;
 pub mod maintenance;
 mod notifications;
+mod report;
 pub mod status;
 mod story;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
@@ -27,18 +29,25 @@ use crate::{
 const MOST: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where the agent is.
+/// Where the agent is, and how its answer is written.
 #[derive(Debug, clap::Args)]
 pub struct Where {
+    #[command(flatten)]
+    reach: Reach,
+    /// How the answer is written.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How an agent is reached.
+#[derive(Debug, clap::Args)]
+struct Reach {
     /// Address of the running agent.
     #[arg(long, global = true, default_value = "http://127.0.0.1:9440", value_name = "URL")]
     agent: Url,
     /// File with the agent's token; without it LANDFALL_TOKEN is read.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// How the answer is written.
-    #[arg(long, global = true, value_enum, default_value = "text")]
-    format: Format,
 }
 
 /// Tells a running agent of a deploy: it names it if something breaks, and sends every route at once.
@@ -69,7 +78,21 @@ pub struct IncidentsArgs {
     #[command(subcommand)]
     action: Option<IncidentAction>,
     #[command(flatten)]
-    place: Where,
+    reach: Reach,
+    /// How the answer is written.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: IncidentFormat,
+}
+
+/// How incidents are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IncidentFormat {
+    /// For people.
+    Text,
+    /// For scripts; stable.
+    Json,
+    /// A report of one incident: the draft of a postmortem, facts only.
+    Markdown,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -85,11 +108,11 @@ enum IncidentAction {
 impl Where {
     /// An agent at an address.
     pub(super) fn at(agent: Url, token_file: Option<PathBuf>) -> Self {
-        Self { agent, token_file, format: Format::Text }
+        Self { reach: Reach { agent, token_file }, format: Format::Text }
     }
 
     fn token(&self) -> Result<Option<Secret>> {
-        let text = match &self.token_file {
+        let text = match &self.reach.token_file {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| Usage(format!("token file `{}` cannot be read", path.display())))?,
             None => match std::env::var("LANDFALL_TOKEN") {
@@ -118,7 +141,8 @@ impl Where {
         patience: Duration,
     ) -> Result<(StatusCode, Value)> {
         let client = http::Wire::default().client().map_err(|error| Unsure(error.to_string()))?;
-        let url = self.agent.join(path).map_err(|error| Usage(format!("`{}`: {error}", self.agent)))?;
+        let agent = &self.reach.agent;
+        let url = agent.join(path).map_err(|error| Usage(format!("`{agent}`: {error}")))?;
         let mut request = client.request(method.clone(), url).timeout(patience);
         if method != Method::GET
             && let Some(token) = self.token()?
@@ -128,7 +152,7 @@ impl Where {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let unheard = |what: String| Unsure(format!("no answer from the agent at {}: {what}", self.agent));
+        let unheard = |what: String| Unsure(format!("no answer from the agent at {agent}: {what}"));
         let answer = request.send().await.map_err(|error| unheard(reason(&error)))?;
         let status = answer.status();
         let bytes = http::body(answer, MOST).await.map_err(|error| unheard(error.to_string()))?;
@@ -186,12 +210,19 @@ pub async fn deploy(args: DeployArgs) -> Result<u8> {
 
 /// `landfall incidents`.
 pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
-    match (&args.id, &args.action) {
+    let is_report = args.format == IncidentFormat::Markdown;
+    if is_report && (args.id.is_none() || args.action.is_some()) {
+        let how = "--format markdown is the report of one incident: landfall incidents ID --format markdown";
+        return Err(Usage(how.to_owned()).into());
+    }
+    let format = if args.format == IncidentFormat::Json { Format::Json } else { Format::Text };
+    let (id, action, place) = (args.id, args.action, Where { reach: args.reach, format });
+    match (&id, &action) {
         (None, Some(_)) => Err(Usage("which incident? landfall incidents ID resolve --because TEXT".to_owned()).into()),
         (None, None) => {
-            let answer = args.place.ask(Method::GET, "/api/v1/incidents", None).await?;
+            let answer = place.ask(Method::GET, "/api/v1/incidents", None).await?;
             let list = answer["incidents"].as_array().cloned().unwrap_or_default();
-            args.place.print(&answer, |out| {
+            place.print(&answer, |out| {
                 if list.is_empty() {
                     return writeln!(out, "no incidents");
                 }
@@ -200,19 +231,24 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
             Ok(YES)
         }
         (Some(id), None) => {
-            let answer = args.place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
-            let told = match args.place.format {
+            let answer = place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
+            if is_report {
+                let report = report::Report::gather(&place, answer["incidents"][0].clone()).await?;
+                write!(std::io::stdout().lock(), "{}", report.markdown())?;
+                return Ok(YES);
+            }
+            let told = match place.format {
                 // What is told of it is an answer of its own.
                 Format::Json => Value::Null,
-                Format::Text => args.place.ask(Method::GET, "/api/v1/notifications?limit=1000", None).await?,
+                Format::Text => place.ask(Method::GET, "/api/v1/notifications?limit=1000", None).await?,
             };
-            args.place.print(&answer, |out| story::write(out, &answer["incidents"][0], &told["notifications"]))?;
+            place.print(&answer, |out| story::write(out, &answer["incidents"][0], &told["notifications"]))?;
             Ok(YES)
         }
         (Some(id), Some(IncidentAction::Resolve { because })) => {
             let path = format!("/api/v1/incidents/{}/resolve", escaped(id));
-            let answer = args.place.ask(Method::POST, &path, Some(json!({ "because": because }))).await?;
-            args.place.print(&answer, |out| writeln!(out, "closed {id}"))?;
+            let answer = place.ask(Method::POST, &path, Some(json!({ "because": because }))).await?;
+            place.print(&answer, |out| writeln!(out, "closed {id}"))?;
             Ok(YES)
         }
     }

@@ -28,9 +28,9 @@ use crate::canary::{Family, Route, RouteId, TargetName, Timestamp, Usual, Verdic
 
 /// Reds due within this of each other count together: long enough for routes that run every few
 /// minutes, short enough that two unrelated blips of a day do not meet.
-const TOGETHER: Duration = Duration::from_secs(600);
+pub(super) const TOGETHER: Duration = Duration::from_secs(600);
 /// The first notification waits this long for confirming runs, so that it names the suspect.
-const NAME_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const NAME_WITHIN: Duration = Duration::from_secs(10);
 /// Incidents are remembered so long after their end: late verdicts of their runs find them, they
 /// open again, and rare losses that come days apart are known as one fault.
 const REMEMBER: Duration = Duration::from_secs(30 * 86_400);

@@ -11,6 +11,7 @@ pub mod field;
 pub mod hush;
 pub mod incident;
 pub mod input;
+pub mod power;
 pub mod scope;
 pub mod suspects;
 pub mod trail;

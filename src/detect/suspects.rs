@@ -228,6 +228,21 @@ impl Stray {
     }
 }
 
+/// Siblings asked beside the red place at once: each halves what can be the suspect.
+const SIBLINGS: usize = 3;
+
+/// Which places to look at next, beside one that is red: the best question, then the best for the case
+/// that its answer is red, which tells least. `open` says which places may be chosen.
+pub fn questions(mut ranked: Vec<Suspect>, open: impl Fn(usize) -> bool, n: usize) -> Vec<usize> {
+    let mut asked = Vec::new();
+    for _ in 0..SIBLINGS {
+        let Some(sibling) = best_question(&ranked, |place| open(place) && !asked.contains(&place), n) else { break };
+        asked.push(sibling);
+        ranked.retain(|suspect| suspect.places.has(sibling));
+    }
+    asked
+}
+
 /// Which place to look at next: the one whose answer splits the leading suspects most evenly.
 /// `open` says which places may be chosen.
 pub fn best_question(suspects: &[Suspect], open: impl Fn(usize) -> bool, n: usize) -> Option<usize> {

@@ -40,6 +40,9 @@ pub struct Letter {
     pub identity: String,
     /// What its receiver holds.
     pub held: Vec<Held>,
+    /// When it first took something: the page. None in letters of agents that did not note it.
+    #[serde(default)]
+    pub paged_at: Option<Timestamp>,
     /// When it last took something.
     pub told_at: Option<Timestamp>,
     /// Why it last did not.
@@ -102,7 +105,16 @@ impl Letter {
     /// Nothing was given yet.
     pub fn new(notifier: NotifierName, identity: &str, stands_in_for: Option<NotifierName>) -> Self {
         let identity = identity.to_owned();
-        Self { notifier, identity, held: Vec::new(), told_at: None, failure: None, stands_in_for, silenced: false }
+        Self {
+            notifier,
+            identity,
+            held: Vec::new(),
+            paged_at: None,
+            told_at: None,
+            failure: None,
+            stands_in_for,
+            silenced: false,
+        }
     }
 
     /// What became of one key.

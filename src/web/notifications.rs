@@ -37,6 +37,8 @@ struct OpeningShape<'a> {
 struct LetterShape<'a> {
     notifier: &'a str,
     held: Vec<HeldShape>,
+    /// When it first took something, and when last.
+    paged_at: Option<Timestamp>,
     told_at: Option<Timestamp>,
     /// Why it last did not take something.
     failure: Option<&'a str>,
@@ -70,6 +72,7 @@ impl<'a> LetterShape<'a> {
         Self {
             notifier: letter.notifier.as_str(),
             held: letter.held.iter().map(held).collect(),
+            paged_at: letter.paged_at,
             told_at: letter.told_at,
             failure: letter.failure.as_deref(),
             stands_in_for: letter.stands_in_for.as_ref().map(|name| name.as_str()),

@@ -298,6 +298,7 @@ impl Book {
             *flight = Flight { told_at: Some(now.steady), ..Flight::default() };
             thread.change(&sending.notifier, |letter| {
                 steps::accepted(letter, sending.step, keeps);
+                letter.paged_at.get_or_insert(now.wall);
                 letter.told_at = Some(now.wall);
                 letter.failure = None;
             });

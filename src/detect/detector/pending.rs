@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// Confirming runs asked for one group of reds: more tell nothing new and cost queries.
 const MOST_ASKED: usize = 10;
-/// Siblings asked beside the red route at once: each halves what can be the suspect.
-const SIBLINGS: usize = 3;
 /// How often pending runs of a large field are considered: when something was heard that is not just
 /// another green, and when nothing was.
 const CONSIDER_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
@@ -74,11 +72,16 @@ impl Detector {
         }
     }
 
-    /// Pending runs of a family that count together with the newest.
+    /// Pending runs of a family that count together with the newest; or with the oldest silent one that is
+    /// final and too old for that, where deadlines are so long: it waits for no other.
     fn group(&self, family: Family) -> Vec<Marker> {
         let of_family = || self.pending.iter().filter(|bad| bad.family() == family);
         let Some(newest) = of_family().map(|bad| bad.spot.due).max() else { return Vec::new() };
-        of_family().filter(|bad| newest.since(bad.spot.due) <= TOGETHER).map(|bad| bad.spot.run).collect()
+        let is_left = |bad: &&Bad| !bad.spot.provisional && newest.since(bad.spot.due) > TOGETHER;
+        let left = of_family().filter(|_| family.is_silent()).filter(is_left).map(|bad| bad.spot.due).min();
+        let around = left.unwrap_or(newest);
+        let counts = |due: Timestamp| around.since(due).max(due.since(around)) <= TOGETHER;
+        of_family().filter(|bad| counts(bad.spot.due)).map(|bad| bad.spot.run).collect()
     }
 
     /// A red starts confirming runs: of its own route, and of those that best tell the suspects
@@ -93,27 +96,16 @@ impl Detector {
         }
         let first = wait.asked.is_empty();
         let seen = self.seen(family, |run| group.contains(run), self.since(group), None, None);
-        let mut ranked = suspects::rank(&self.field, &seen, self.stray(family, &seen));
+        let ranked = suspects::rank(&self.field, &seen, self.stray(family, &seen));
         let hit = |place: usize| {
             self.cases.iter().any(|case| case.incident.is_open() && case.hit.contains_key(&(place as u32)))
         };
-        let mut asked = Vec::new();
         let own = self.pending.iter().rfind(|bad| group.contains(&bad.spot.run)).map(|bad| bad.place);
-        if let Some(own) = own.filter(|own| !hit(*own as usize)) {
-            asked.push(own);
-        }
-        for _ in 0..SIBLINGS {
-            let open = |place: usize| {
-                Some(place as u32) != own
-                    && !hit(place)
-                    && !asked.contains(&(place as u32))
-                    && (!first || seen[place] == Seen::default())
-            };
-            let Some(sibling) = suspects::best_question(&ranked, open, self.field.len()) else { break };
-            asked.push(sibling as u32);
-            // The next question is for the case that this one comes back red, which tells least.
-            ranked.retain(|suspect| suspect.places.has(sibling));
-        }
+        let open =
+            |place: usize| Some(place as u32) != own && !hit(place) && (!first || seen[place] == Seen::default());
+        let siblings = suspects::questions(ranked, open, self.field.len());
+        let own = own.filter(|own| !hit(*own as usize));
+        let asked: Vec<u32> = own.into_iter().chain(siblings.into_iter().map(|place| place as u32)).collect();
         let wait = self.waits.entry(family).or_insert(Wait { since: now, asked: Vec::new() });
         for place in asked {
             wait.asked.push((place, now, false));

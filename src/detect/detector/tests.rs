@@ -186,6 +186,24 @@ fn one_loss_alone_is_a_warning_once_its_confirming_runs_came_back_green() {
 }
 
 #[test]
+fn a_loss_that_is_final_waits_for_none_that_is_too_far_away_to_count_with_it() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    // Deadlines of half an hour: two losses a quarter of an hour apart, before the first is final.
+    for (n, route, due) in [(9_001, 0, 1_800), (9_002, 1, 2_700)] {
+        teller.now = at(due + 20);
+        teller.verdict(Marker::mint(at(due), n), route, at(due), Outcome::Lost, true);
+        teller.minutes(due / 60 + 1..due / 60 + 14, green);
+        assert!(teller.opened().is_empty());
+    }
+    teller.now = at(3_610);
+    teller.verdict(Marker::mint(at(1_800), 9_001), 0, at(1_800), Outcome::Lost, false);
+    let told: Vec<_> = teller.opened().iter().map(|told| (told.severity, told.runs.len())).collect();
+    // Once it is told, the newer one is known to be the same.
+    assert_eq!(told, [(Severity::Critical, 2)]);
+}
+
+#[test]
 fn one_failure_alone_tells_nobody_and_three_do() {
     let mut teller = Teller::new();
     teller.minutes(0..30, green);
