@@ -80,9 +80,10 @@ impl Reader<'_> {
             let in_flight = self.cap(declared, "in_flight", own.in_flight, IN_FLIGHT);
             let per_hour = self.cap(declared, "per_hour", own.per_hour, PER_HOUR);
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
+            let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(PlatformPlan { name, labels, in_flight, per_hour, driver });
+                plans.push(PlatformPlan { name, kind: of_kind, labels, in_flight, per_hour, driver });
             }
         }
         (plans, known)
@@ -104,9 +105,10 @@ impl Reader<'_> {
                 reads_per_hour: self.limit(declared, "reads_per_hour", own.reads_per_hour, TargetCaps::LEAST_READS),
             };
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
+            let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(TargetPlan { name, labels, caps, driver });
+                plans.push(TargetPlan { name, kind: of_kind, labels, caps, driver });
             }
         }
         (plans, known)

@@ -10,7 +10,7 @@ use crate::{
         CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName,
         Timestamp,
     },
-    detect::Severity,
+    detect::{Severity, coverage::Landing},
     http::Wire,
 };
 
@@ -29,6 +29,8 @@ pub struct Plan<P, T, N = NoNotifier> {
     pub canaries: Vec<CanaryPlan>,
     /// The product of each canary's lists, in file order, with ids that differ.
     pub routes: Vec<Arc<Route>>,
+    /// The kinds of targets there are, configured or not.
+    pub landings: Vec<Landing>,
 }
 
 /// `[agent]`.
@@ -52,6 +54,8 @@ pub struct AgentPlan {
     pub detect_within: Option<Duration>,
     /// Without it everything that changes state answers 403.
     pub token: Option<Secret>,
+    /// How often it looks by itself for what customers use and no route covers; none: never.
+    pub coverage_every: Option<Duration>,
     /// Proxy and extra CA bundle.
     pub wire: Wire,
     /// Times of silence, fire drills, and the sign of life.
@@ -119,6 +123,8 @@ pub struct HeartbeatPlan {
 pub struct PlatformPlan<P> {
     /// Its name.
     pub name: PlatformName,
+    /// Its kind, as the config names it.
+    pub kind: &'static str,
     /// Its labels, in file order.
     pub labels: Labels,
     /// Most runs in flight at once.
@@ -134,6 +140,8 @@ pub struct PlatformPlan<P> {
 pub struct TargetPlan<T> {
     /// Its name.
     pub name: TargetName,
+    /// Its kind, as the config names it.
+    pub kind: &'static str,
     /// Its labels, in file order.
     pub labels: Labels,
     /// What canaries may cost there.

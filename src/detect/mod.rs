@@ -5,6 +5,7 @@ pub mod board;
 pub mod case;
 pub mod causes;
 pub mod chance;
+pub mod coverage;
 pub mod detector;
 pub mod end;
 pub mod field;

@@ -21,6 +21,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
     let plan = kinds::load(config, &Intake::new(), true)?;
     let platform = |plan: &PlatformPlan<_>| PlatformPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
@@ -28,6 +29,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
     };
     let target = |plan: &TargetPlan<_>| TargetPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         caps: plan.caps,
         driver: (),
@@ -39,6 +41,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         agent: plan.agent,
         canaries: plan.canaries,
         routes: plan.routes,
+        landings: Vec::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{answer::Trouble, book::Book};
+use super::{answer::Trouble, book::Book, schedules::Saved};
 use crate::{
     canary::{Secret, Timestamp},
     sandbox::{Engine, Place, Ticket, deliver::Courier, sql::Warehouse},
@@ -22,7 +22,7 @@ const QUERIES: usize = 4;
 /// Tells the time; the wall clock is asked in one place of the whole program, which is not here.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// An account: its key, its databases, its saved connections.
+/// An account: its key, its databases, its saved connections and queries.
 pub(super) struct Account {
     /// As it stands in messages.
     pub(super) number: u64,
@@ -31,6 +31,7 @@ pub(super) struct Account {
     pub(super) hive: &'static str,
     pub(super) warehouse: Arc<Warehouse>,
     pub(super) connections: Mutex<BTreeMap<String, Connection>>,
+    pub(super) schedules: Mutex<BTreeMap<String, Saved>>,
 }
 
 /// A saved connection: a Result Output URL by name.
@@ -113,6 +114,11 @@ impl House {
         locked(&self.tasks).abort_all();
     }
 
+    /// Whose jobs and queries an account's are.
+    pub(super) fn user_of(&self, account: &Account) -> String {
+        format!("Account {}", account.number)
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         (self.now)()
     }
@@ -141,6 +147,10 @@ fn same(one: &str, other: &str) -> bool {
 impl Account {
     pub(super) fn connections(&self) -> MutexGuard<'_, BTreeMap<String, Connection>> {
         locked(&self.connections)
+    }
+
+    pub(super) fn schedules(&self) -> MutexGuard<'_, BTreeMap<String, Saved>> {
+        locked(&self.schedules)
     }
 
     /// Asks the warehouse something that blocks.

@@ -12,6 +12,7 @@ mod jobs;
 mod request;
 mod results;
 mod routes;
+mod schedules;
 mod submit;
 mod tables;
 pub(super) mod wire;
@@ -202,6 +203,7 @@ pub async fn bind(settings: Settings) -> Result<Bound, StartError> {
             hive: account.hive,
             warehouse: Arc::new(Warehouse::new(room)),
             connections: Mutex::default(),
+            schedules: Mutex::default(),
         });
     }
     let place =

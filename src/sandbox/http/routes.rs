@@ -15,7 +15,7 @@ use super::{
     house::House,
     jobs,
     request::{Call, Head, is_local_host},
-    submit, tables,
+    schedules, submit, tables,
     wire::{HangUp, Reply},
 };
 use crate::sandbox::{self, Place};
@@ -175,6 +175,11 @@ async fn dispatch(house: &Arc<House>, who: Option<usize>, call: Call) -> Answer 
         ["result", "create", name] if post => connections::create(account, name, params),
         ["result", "delete", name] if post => connections::delete(account, name),
         ["connections", "lookup"] if get => connections::lookup(account, params),
+
+        ["schedule", "list"] if get => schedules::list(house, at),
+        ["schedule", "create", name] if post => schedules::create(house, at, name, params).await,
+        ["schedule", "update", name] if post => schedules::update(house, at, name, params).await,
+        ["schedule", "delete", name] if post => schedules::delete(house, at, name),
 
         ["user", "apikey", "validate"] if get => ok(json!({ "status": "ok" })),
         _ => Err(unknown(&method, &call.path)),
