@@ -5,6 +5,8 @@ mod blame;
 mod commands;
 mod config;
 #[cfg(feature = "sandbox")]
+mod coverage;
+#[cfg(feature = "sandbox")]
 mod daemon;
 #[cfg(feature = "sandbox")]
 mod demo;

@@ -5,6 +5,7 @@
 
 pub mod after;
 pub mod clock;
+pub mod coverage;
 pub mod craft;
 pub mod desk;
 mod heartbeat;

@@ -149,6 +149,7 @@ impl Daemon {
             orders,
             token,
             verifications: Arc::default(),
+            surveys: Arc::default(),
             hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
             agent: name,
             now: Arc::clone(&now),
@@ -249,6 +250,19 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
                 match agent.verify(&asked, |at| under.is_at(at.clear, at.bad, at.of)).await {
                     Ok(found) => under.found(found),
                     Err(error) => error!(%error, "nothing was verified"),
+                }
+            });
+        }
+        Order::Coverage { within, surveying, reply } => {
+            let _ = reply.send(Ok(()));
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                match agent.coverage(within, |jobs| surveying.is_at(jobs)).await {
+                    Ok(found) => surveying.found(found),
+                    Err(error) => {
+                        error!(%error, "nothing was read of what customers use");
+                        surveying.give_up();
+                    }
                 }
             });
         }

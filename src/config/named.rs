@@ -81,9 +81,10 @@ impl Reader<'_> {
             let per_hour = self.cap(declared, "per_hour", own.per_hour, PER_HOUR);
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
             let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
+            let outputs = known.last().and_then(|known| known.outputs.clone());
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(PlatformPlan { name, kind: of_kind, labels, in_flight, per_hour, driver });
+                plans.push(PlatformPlan { name, kind: of_kind, labels, in_flight, per_hour, outputs, driver });
             }
         }
         (plans, known)

@@ -131,6 +131,8 @@ pub struct PlatformPlan<P> {
     pub in_flight: u32,
     /// Most runs begun in any hour.
     pub per_hour: u32,
+    /// The targets that it has a name for; none: it takes a target's own address.
+    pub outputs: Option<Vec<String>>,
     /// The opened driver.
     pub driver: P,
 }

@@ -171,6 +171,8 @@ pub struct Runner {
     pub account: u64,
     /// Which jobs it sends.
     pub fields: Fields,
+    /// The targets that it has a name for; none: it takes a target's own address.
+    pub outputs: Option<Vec<String>>,
     /// How often its canaries are sent.
     pub pace: Pace,
 }
@@ -184,6 +186,15 @@ pub struct Pace {
     pub objective: Duration,
     /// Its deadline.
     pub deadline: Duration,
+}
+
+impl Pace {
+    /// Where there is no canary yet.
+    pub const USUAL: Pace = Pace {
+        every: Duration::from_secs(300),
+        objective: Duration::from_secs(120),
+        deadline: Duration::from_secs(300),
+    };
 }
 
 /// What watches.
@@ -436,6 +447,10 @@ impl Fleet {
     /// The kind of target that a scheme leads into.
     fn kind_of(&self, scheme: &str) -> Option<&'static str> {
         self.landings.iter().find(|landing| landing.schemes.contains(&scheme)).map(|landing| landing.kind)
+    }
+
+    fn outputs(&self, platform: &str) -> Option<&[String]> {
+        self.runners.iter().find(|runner| runner.platform.as_str() == platform)?.outputs.as_deref()
     }
 
     fn is_of(&self, target: &TargetName, kind: &str) -> bool {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod api;
+mod coverage;
 mod guard;
 mod html;
 mod intake;
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, middleware, routing};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use coverage::{Surveying, Surveys};
 pub use guard::Hosts;
 pub use intake::{Kept, intake_router};
 pub use serve::serve;
@@ -51,6 +53,8 @@ pub struct Doors {
     pub token: Option<Secret>,
     /// Verifications that were asked for.
     pub verifications: Arc<Verifications>,
+    /// Surveys of what customers use that were asked for.
+    pub surveys: Arc<Surveys>,
     /// Names by which the agent may be addressed.
     pub hosts: Hosts,
     /// The agent's name, for the pages.
@@ -79,6 +83,15 @@ pub enum Order {
         request: Request,
         /// Where it is shown how it stands.
         under: Under,
+        /// Whether it has begun.
+        reply: Reply,
+    },
+    /// Ask the platforms what customers use.
+    Coverage {
+        /// How far back.
+        within: Duration,
+        /// Where it is shown how it stands.
+        surveying: Surveying,
         /// Whether it has begun.
         reply: Reply,
     },
@@ -190,6 +203,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
         .route("/api/v1/verify", routing::post(verify::begin))
         .route("/api/v1/verify/{id}", routing::get(verify::look))
+        .route("/api/v1/coverage", routing::post(coverage::begin))
+        .route("/api/v1/coverage/{id}", routing::get(coverage::look))
         .route("/-/reload", routing::post(api::reload))
         .fallback(answer::nothing)
         .method_not_allowed_fallback(answer::not_so)

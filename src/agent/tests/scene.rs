@@ -278,6 +278,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             labels: Labels::default(),
             in_flight: 100,
             per_hour: u32::MAX,
+            outputs: None,
             driver: Arc::clone(platform) as _,
         }],
         targets: (names.iter().zip(places))

@@ -25,6 +25,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        outputs: None,
         driver: (),
     };
     let target = |plan: &TargetPlan<_>| TargetPlan {

@@ -215,6 +215,7 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        outputs: None,
         driver: Arc::new(direct.platform(&plan.name)) as Arc<dyn Platform>,
     };
     let target = |plan: &TargetPlan<()>| TargetPlan {
@@ -261,6 +262,7 @@ fn watch(world: &World) -> Watch {
                 labels: platform.labels.clone(),
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
+                outputs: None,
                 driver: (),
             })
             .collect(),

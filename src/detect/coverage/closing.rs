@@ -8,13 +8,6 @@ use crate::canary::Mode;
 /// Longest name of a canary, before a number that tells it from another.
 const LONGEST_NAME: usize = 58;
 
-/// How often a canary is sent whose platform has none yet.
-const PACE: Pace = Pace {
-    every: Duration::from_secs(300),
-    objective: Duration::from_secs(120),
-    deadline: Duration::from_secs(300),
-};
-
 /// Names that are taken, and what was written already.
 pub(super) struct Names {
     platforms: BTreeSet<String>,
@@ -65,7 +58,10 @@ impl Closing<'_> {
             return Err(format!("a target of kind {kind} cannot be watched in mode {mode}"));
         }
         let (platform, pace, mut tables) = self.platform(names)?;
-        let target = self.target(names, kind, landing.example, &mut tables);
+        let target = match self.fleet.outputs(&platform) {
+            Some(outputs) => self.named_target(kind, &platform, outputs)?,
+            None => self.target(names, kind, landing.example, &mut tables),
+        };
         let canary = fresh(&mut names.canaries, &format!("covers-{platform}-{target}-{mode}"));
         tables.push_str(&table(&canary, &platform, &target, mode, pace));
         Ok(tables)
@@ -78,7 +74,7 @@ impl Closing<'_> {
             return Ok((runner.platform.to_string(), pace(runner), String::new()));
         }
         let of_account = self.fleet.runners.iter().find(|runner| runner.account == self.key.account);
-        let pace = of_account.map_or(PACE, pace);
+        let pace = of_account.map_or(Pace::USUAL, pace);
         let (account, fields) = (self.key.account, &self.key.fields);
         let written = names.new_platforms.iter().find(|(of, with, _)| *of == account && with == fields);
         if let Some((.., name)) = written {
@@ -90,6 +86,14 @@ impl Closing<'_> {
             .ok_or_else(|| format!("no platform of Landfall runs jobs of type `{}`", self.line.engine))?;
         names.new_platforms.push((account, fields.clone(), name.clone()));
         Ok((name, pace, format!("{tables}\n")))
+    }
+
+    /// A target of the kind that the platform has a name for. It cannot be given one from another file.
+    fn named_target(&self, kind: &str, platform: &str, outputs: &[String]) -> Result<String, String> {
+        let mut of_kind = self.fleet.targets.iter().filter(|(_, of)| *of == kind).map(|(name, _)| name.to_string());
+        of_kind.find(|name| outputs.contains(name)).ok_or_else(|| {
+            format!("platform `{platform}` knows targets by names of its own: write one of kind {kind} into its `outputs`")
+        })
     }
 
     /// A target of the kind: one that is there, or a new one to be filled in.
