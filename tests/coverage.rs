@@ -199,7 +199,7 @@ async fn only_who_has_the_token_has_the_platforms_asked() {
     let url = format!("{}/api/v1/coverage", watched.agent);
     let (status, _) = watched.ask(Method::POST, &url, None, Some(json!({}))).await;
     assert_eq!(status, 401);
-    for bad in [json!({ "within_seconds": 1 }), json!({ "within_seconds": -1 }), json!({ "within": "1d" }), json!([])] {
+    for bad in [json!({ "within_seconds": 1 }), json!({ "within_seconds": -1 }), json!({ "within": "1d" }), json!("x")] {
         let (status, text) = watched.ask(Method::POST, &url, Some(&watched.token()), Some(bad.clone())).await;
         assert!((400..=422).contains(&status.as_u16()), "{bad}: {status} {text}");
     }

@@ -207,6 +207,11 @@ impl House {
                         under.is_at(1, 0, 2);
                         reply.send(Ok(()))
                     }
+                    Order::Coverage { within, surveying, reply } => {
+                        noted.push(format!("coverage {within:?}"));
+                        surveying.is_at(3);
+                        reply.send(Ok(()))
+                    }
                     Order::Reload { reply } => {
                         noted.push("reload".to_owned());
                         let refused = Declined::Invalid("landfall.toml:3:1: unknown key `lissten`".to_owned());

@@ -49,12 +49,12 @@ struct Written {
     store: Option<Spanned<String>>,
     probes: Option<Spanned<PathBuf>>,
     detect_within: Option<Spanned<Length>>,
-    coverage_every: Option<Spanned<Length>>,
     token: Option<Spanned<SecretSource>>,
     proxy: Option<Spanned<UrlSource>>,
     ca_bundle: Option<Spanned<PathBuf>>,
     drill: Option<upkeep::Drill>,
     heartbeat: Option<upkeep::Heartbeat>,
+    coverage_every: Option<Spanned<Length>>,
 }
 
 /// What `[agent]` says, and the folder of probes with its place if the key is written.

@@ -1,3 +1,5 @@
+//! Tables of what is used, what is watched, and what is said of it.
+
 use super::*;
 use crate::canary::{CanaryName, Labels};
 
