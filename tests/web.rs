@@ -233,6 +233,7 @@ impl House {
             orders: ordered,
             token: token.map(Secret::new),
             verifications: Arc::default(),
+            askings: Arc::default(),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
             agent: EVIL.to_owned(),
             now: Arc::new(|| NOW),

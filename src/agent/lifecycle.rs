@@ -22,6 +22,7 @@ use super::{
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
     heartbeat::{Heartbeat, Seen},
+    impact::{self, Scenery},
     maintenance::{Ask, Denied, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     canary::{Away, Maintenance, Pause, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
-    detect::{AgentHealth, Board, Deploy, Detector, IncidentId, verification::Verification},
+    detect::{AgentHealth, Board, Deploy, Detector, IncidentId, impact::Impact, verification::Verification},
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
     platform::Platform,
@@ -328,6 +329,12 @@ impl Agent {
         Ok(verify::verify(asked, &before, &self.base.clock, &self.wants, &mut heard, show).await)
     }
 
+    /// What an incident did to customers. `show` is told how many accounts of how many have been read.
+    pub async fn impact(&self, asked: &impact::Asked, show: impl FnMut(usize, usize)) -> Result<Impact, Denied> {
+        let craft = Arc::clone(&self.craft.borrow());
+        Ok(impact::impact(asked, &craft, &*self.base.store, show).await?)
+    }
+
     /// Closes an incident by hand. False: there is no such open incident.
     pub async fn close(&self, incident: IncidentId, because: String) -> bool {
         let (reply, answer) = oneshot::channel();
@@ -538,11 +545,13 @@ impl Base {
                 (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone(), t.caps.pause())),
             )
         };
+        let pads = plan.platforms.iter().map(pad).collect();
         Arc::new(Craft {
+            scenery: Arc::new(Scenery::of(plan, &pads)),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             store: Arc::clone(&self.store),
-            pads: plan.platforms.iter().map(pad).collect(),
+            pads,
             targets: plan.targets.iter().map(eye).collect(),
             usual: Arc::clone(&self.usual),
             away: Arc::clone(&self.away),

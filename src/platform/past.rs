@@ -1,6 +1,8 @@
 //! What customers did on a platform, as it remembers: their jobs, and where their results are set to go.
 //! For impact (which of them lost an output) and coverage (which of their ways nobody watches).
 
+mod output;
+
 use async_trait::async_trait;
 
 use super::PlatformError;
@@ -98,5 +100,18 @@ pub trait Past: Send + Sync {
     async fn standing(&self) -> Result<Vec<Standing>, PlatformError>;
 
     /// The command by which somebody who may exports a job's result again; none: there is no such thing.
+    /// Secrets stand in it as names of environment variables.
     fn again(&self, job: &PastJob) -> Option<String>;
+
+    /// Whose jobs these are: two drivers that answer the same here are told the same jobs. It holds no
+    /// secret. None: nobody else is told them.
+    fn account(&self) -> Option<String> {
+        None
+    }
+
+    /// Fields that the jobs of this very platform have, among all that the account has: its engine, its
+    /// pool. Empty: all are its own.
+    fn own(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }

@@ -276,6 +276,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             labels: Labels::default(),
             in_flight: 100,
             per_hour: u32::MAX,
+            jobs: Vec::new(),
             driver: Arc::clone(platform) as _,
         }],
         targets: (names.iter().zip(places))
@@ -283,6 +284,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
                 name: name.clone(),
                 labels: Labels::default(),
                 caps: Default::default(),
+                schemes: Vec::new(),
                 driver: Arc::clone(place) as _,
             })
             .collect(),

@@ -24,12 +24,14 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        jobs: Vec::new(),
         driver: (),
     };
     let target = |plan: &TargetPlan<_>| TargetPlan {
         name: plan.name.clone(),
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: (),
     };
     Ok(Plan {

@@ -214,12 +214,14 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        jobs: Vec::new(),
         driver: Arc::new(direct.platform(&plan.name)) as Arc<dyn Platform>,
     };
     let target = |plan: &TargetPlan<()>| TargetPlan {
         name: plan.name.clone(),
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: Arc::new(direct.labelled_target(&plan.name, &plan.labels)) as Arc<dyn Target>,
     };
     Plan {
@@ -256,6 +258,7 @@ fn watch(world: &World) -> Watch {
                 labels: platform.labels.clone(),
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
+                jobs: Vec::new(),
                 driver: (),
             })
             .collect(),
@@ -264,6 +267,7 @@ fn watch(world: &World) -> Watch {
                 name: target.clone(),
                 labels: crate::canary::Labels::default(),
                 caps: TargetCaps::default(),
+                schemes: Vec::new(),
                 driver: (),
             })
             .collect(),

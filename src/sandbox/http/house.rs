@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{answer::Trouble, book::Book};
+use super::{answer::Trouble, book::Book, customers::Truth};
 use crate::{
     canary::{Secret, Timestamp},
     sandbox::{Engine, Place, Ticket, deliver::Courier, sql::Warehouse},
@@ -56,6 +56,7 @@ pub(super) struct House {
     book: Mutex<Book>,
     tickets: Mutex<HashMap<(usize, String), Ticket>>,
     tasks: Mutex<JoinSet<()>>,
+    truths: Mutex<BTreeMap<u64, Truth>>,
 }
 
 /// A panic elsewhere leaves the values whole: they are changed in single steps.
@@ -81,6 +82,7 @@ impl House {
             book: Mutex::default(),
             tickets: Mutex::default(),
             tasks: Mutex::default(),
+            truths: Mutex::default(),
         }
     }
 
@@ -120,6 +122,11 @@ impl House {
     /// The book, never held across an await.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         locked(&self.book)
+    }
+
+    /// What became of customers' jobs, never held across an await.
+    pub(super) fn truths(&self) -> MutexGuard<'_, BTreeMap<u64, Truth>> {
+        locked(&self.truths)
     }
 
     /// The account of a key. Every account is compared in full, so that timing tells nothing.
