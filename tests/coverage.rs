@@ -54,7 +54,8 @@ fn bucket(watched: &Watched, mode: &str) -> String {
     let table = &probe["target"]["bucket"]["object-store"];
     let text = |key: &str| table[key].as_str().expect("a text").to_owned();
     let secret = fs::read_to_string(watched.file("secrets/bucket-platform.secret")).expect("a secret");
-    let encoded = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encoded =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     format!(
         "s3://{}:{}@/{}/reports/daily.csv?endpoint={}&region={}&mode={mode}",
         encoded(&text("result_access_key_id")),
@@ -103,7 +104,8 @@ async fn gap_series(watched: &Watched) -> Vec<String> {
 async fn what_customers_use_and_no_route_covers_is_reported_and_closed_by_the_toml_that_comes_with_it() {
     // What the answer will ask to be filled in.
     let warehouse = "postgresql://landfall@127.0.0.1:9/shop";
-    let filled = ["POSTGRESQL_URL", "POSTGRESQL_RESULT_URL"].map(|name| (format!("LANDFALL_{name}"), warehouse.to_owned()));
+    let filled =
+        ["POSTGRESQL_URL", "POSTGRESQL_RESULT_URL"].map(|name| (format!("LANDFALL_{name}"), warehouse.to_owned()));
     let watched = Watched::start_with(|probes| probes, "", filled.to_vec()).await;
     watched.landed(1).await;
     let (code, before) = coverage(&watched, &["--fail-on-gap"]);
@@ -182,9 +184,7 @@ async fn what_customers_use_and_no_route_covers_is_reported_and_closed_by_the_to
 async fn a_platform_that_cannot_be_asked_is_no_answer_and_a_gap_elsewhere_still_a_no() {
     let watched = Watched::start(|probes| probes).await;
     watched.landed(1).await;
-    watched
-        .inject(&json!({ "kind": "api-error", "status": 403, "where": { "cluster": "hadoop2" } }))
-        .await;
+    watched.inject(&json!({ "kind": "api-error", "status": 403, "where": { "cluster": "hadoop2" } })).await;
     let (code, answer) = coverage(&watched, &["--fail-on-gap"]);
     let unheard = answer["unheard"].as_array().expect("a list");
     assert_eq!((code, unheard.len(), &unheard[0]["platform"]), (3, 1, &json!("hadoop2")), "{answer:#}");
@@ -199,7 +199,8 @@ async fn only_who_has_the_token_has_the_platforms_asked() {
     let url = format!("{}/api/v1/coverage", watched.agent);
     let (status, _) = watched.ask(Method::POST, &url, None, Some(json!({}))).await;
     assert_eq!(status, 401);
-    for bad in [json!({ "within_seconds": 1 }), json!({ "within_seconds": -1 }), json!({ "within": "1d" }), json!("x")] {
+    for bad in [json!({ "within_seconds": 1 }), json!({ "within_seconds": -1 }), json!({ "within": "1d" }), json!("x")]
+    {
         let (status, text) = watched.ask(Method::POST, &url, Some(&watched.token()), Some(bad.clone())).await;
         assert!((400..=422).contains(&status.as_u16()), "{bad}: {status} {text}");
     }

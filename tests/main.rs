@@ -16,6 +16,8 @@ mod hiveserver2;
 mod house;
 mod http_job;
 #[cfg(feature = "sandbox")]
+mod impact;
+#[cfg(feature = "sandbox")]
 mod maintenance;
 mod mysql;
 mod notify;

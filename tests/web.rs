@@ -207,6 +207,10 @@ impl House {
                         under.is_at(1, 0, 2);
                         reply.send(Ok(()))
                     }
+                    Order::Impact { question, reply, .. } => {
+                        noted.push(format!("impact {}", question.incident.id));
+                        reply.send(Ok(()))
+                    }
                     Order::Coverage { within, surveying, reply } => {
                         noted.push(format!("coverage {within:?}"));
                         surveying.is_at(3);
@@ -239,6 +243,7 @@ impl House {
             token: token.map(Secret::new),
             verifications: Arc::default(),
             surveys: Arc::default(),
+            askings: Arc::default(),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
             agent: EVIL.to_owned(),
             now: Arc::new(|| NOW),

@@ -10,27 +10,33 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{clock::Clock, lifecycle::OpenPlan};
+use super::{
+    clock::Clock,
+    craft::Dice,
+    lifecycle::OpenPlan,
+    past::{self, Bounds},
+};
 use crate::{
     canary::{PlatformName, Timestamp},
-    detect::coverage::{self, Coverage, DIFFER_BY, Fields, Fleet, Pace, Runner, Survey, Unheard, Way},
+    config::{PlatformPlan, TargetPlan},
+    detect::{
+        coverage::{self, Coverage, DIFFER_BY, Fields, Fleet, Pace, Runner, Sends, Sink, Survey, Unheard, Way},
+        incident::LabelSet,
+    },
     metrics::{Metrics, Uncovered},
     platform::{
         Platform, PlatformError,
-        past::{Ended, MOST_IN_A_PAGE, Output, Page, Past, PastJob, Standing},
+        past::{Ended, Output, Past, PastJob, Standing},
     },
+    target::Target,
 };
 
 /// How far back the agent looks by itself: what comes once a month is seen.
 pub const WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The agent looks by itself so long after it has begun: runs come first.
 const FIRST: Duration = Duration::from_secs(300);
-/// Most jobs read of one account at one time.
-const MOST_JOBS: usize = 1_000_000;
-/// A call that fails is made again after these.
+/// What stands is asked for again after these.
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
-/// Longest wait that a platform may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What the API calls a job that writes another's result out.
 const EXPORT: &str = "result_export";
 /// The scheme of an output that names a saved connection.
@@ -39,6 +45,7 @@ const NAMED: &str = "name";
 /// Asks, compares, and remembers.
 pub struct Surveyor {
     clock: Clock,
+    dice: Dice,
     metrics: Option<Arc<Metrics>>,
     began: Timestamp,
     state: Mutex<State>,
@@ -59,10 +66,10 @@ struct Watched {
 }
 
 impl Surveyor {
-    pub(super) fn new(plan: &OpenPlan, clock: Clock, metrics: Option<Arc<Metrics>>) -> Arc<Self> {
+    pub(super) fn new(plan: &OpenPlan, clock: Clock, dice: Dice, metrics: Option<Arc<Metrics>>) -> Arc<Self> {
         let state = State { watched: Arc::new(Watched::of(plan, clock.now())), last: None };
         let began = clock.now();
-        Arc::new(Self { clock, metrics, began, state: Mutex::new(state), turn: tokio::sync::Mutex::default() })
+        Arc::new(Self { clock, dice, metrics, began, state: Mutex::new(state), turn: tokio::sync::Mutex::default() })
     }
 
     /// Never held across an await.
@@ -84,7 +91,7 @@ impl Surveyor {
     pub async fn look(&self, within: Duration, mut show: impl FnMut(u64)) -> Coverage {
         let _turn = self.turn.lock().await;
         let watched = Arc::clone(&self.state().watched);
-        let survey = watched.survey(within, &self.clock, &mut show).await;
+        let survey = watched.survey(within, &self.clock, &self.dice, &mut show).await;
         // The config may have changed meanwhile.
         let mut state = self.state();
         let found = state.watched.compare(&survey);
@@ -151,14 +158,14 @@ impl Watched {
                 platform: platform.name.clone(),
                 kind: platform.kind,
                 account: account_of(&platform.name, past),
-                fields: fields(&past.own()),
+                sends: sends(plan, platform, past),
                 outputs: platform.outputs.clone(),
                 pace,
             })
         });
         let fleet = Fleet {
             runners: runners.collect(),
-            targets: plan.targets.iter().map(|target| (target.name.clone(), target.kind)).collect(),
+            targets: plan.targets.iter().map(sink).collect(),
             routes: plan.routes.clone(),
             landings: plan.landings.clone(),
             taken: [
@@ -180,10 +187,11 @@ impl Watched {
         coverage::coverage(survey, &self.fleet, &sibling)
     }
 
-    async fn survey(&self, within: Duration, clock: &Clock, show: &mut impl FnMut(u64)) -> Survey {
+    async fn survey(&self, within: Duration, clock: &Clock, dice: &Dice, show: &mut impl FnMut(u64)) -> Survey {
         let mut reading = Reading {
             survey: Survey::new(clock.now(), within),
             clock,
+            dice,
             seen: HashSet::new(),
             exports: HashMap::new(),
             connections: HashMap::new(),
@@ -201,6 +209,33 @@ impl Watched {
         }
         reading.survey
     }
+}
+
+/// Which jobs run on a platform: those that the config says, or those that the driver sends.
+fn sends(plan: &OpenPlan, platform: &PlatformPlan<Arc<dyn Platform>>, past: &dyn Past) -> Vec<Sends> {
+    if platform.jobs.is_empty() {
+        let fields = fields(&past.own());
+        return vec![Sends { account: account_of(&platform.name, past), fields, is_any_else: false }];
+    }
+    let set = |written: &LabelSet| {
+        let value = |wanted: &str| written.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let shown_by = match value("account") {
+            Some(other) => plan.platforms.iter().find(|known| known.name.as_str() == other)?,
+            None => platform,
+        };
+        let account = account_of(&shown_by.name, shown_by.driver.past()?);
+        let fields = DIFFER_BY.map(|name| value(name).map(str::to_owned));
+        Some(Sends { account, fields, is_any_else: true })
+    };
+    platform.jobs.iter().filter_map(set).collect()
+}
+
+fn sink(target: &TargetPlan<Arc<dyn Target>>) -> Sink {
+    let schemes = match &target.schemes[..] {
+        [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
+        written => written.to_vec(),
+    };
+    Sink { name: target.name.clone(), kind: target.kind, schemes }
 }
 
 /// Whose jobs a platform shows, as a number that holds for this process.
@@ -230,7 +265,8 @@ struct Export {
 struct Reading<'a> {
     survey: Survey,
     clock: &'a Clock,
-    /// Jobs, by account and id: what comes in meanwhile shifts the pages, and two keys may show the same.
+    dice: &'a Dice,
+    /// Jobs, by account and id: two keys may show the same.
     seen: HashSet<(u64, String)>,
     /// Exports by the job whose result they write: that one comes later, being older.
     exports: HashMap<(u64, String), Vec<Export>>,
@@ -242,8 +278,7 @@ impl Reading<'_> {
     /// All of one account, as far back as is asked for.
     async fn read(&mut self, name: &PlatformName, past: &dyn Past, show: &mut impl FnMut(u64)) -> Result<(), String> {
         let account = account_of(name, past);
-        let standing = self.asked(|| past.standing()).await;
-        let unread = match standing {
+        let unread = match self.asked(past).await {
             Ok(standing) => {
                 self.standing(account, standing);
                 None
@@ -252,47 +287,23 @@ impl Reading<'_> {
             Err(error) => Some(format!("its connections and schedules cannot be read: {error}")),
         };
         let since = self.survey.at.minus(self.survey.within);
-        let mut skip = 0;
-        loop {
-            let Page { jobs, is_last } =
-                self.asked(|| past.jobs(skip, MOST_IN_A_PAGE)).await.map_err(|error| error.to_string())?;
-            skip += jobs.len();
-            let oldest = jobs.last().and_then(|job| job.created_at);
-            let is_enough = is_last || jobs.is_empty() || oldest.is_some_and(|oldest| oldest < since);
-            for job in jobs {
-                self.job(account, job);
-            }
-            show(self.seen.len() as u64);
-            if is_enough {
-                break;
-            }
-            if skip >= MOST_JOBS {
-                let back_to = oldest.map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
-                return Err(format!("it has more than {MOST_JOBS} jobs; those before {back_to} were not read"));
-            }
+        let read = past::read(past, since, Bounds::default(), self.clock, self.dice).await;
+        for job in read.jobs {
+            self.job(account, job);
         }
-        unread.map_or(Ok(()), Err)
+        show(self.seen.len() as u64);
+        read.cut.or(unread).map_or(Ok(()), Err)
     }
 
-    /// Asks, and asks again where that may help.
-    async fn asked<T, F: Future<Output = Result<T, PlatformError>>>(
-        &self,
-        ask: impl Fn() -> F,
-    ) -> Result<T, PlatformError> {
+    /// What stands, asked again where that may help.
+    async fn asked(&self, past: &dyn Past) -> Result<Vec<Standing>, PlatformError> {
         for pause in AGAIN {
-            match ask().await {
-                Err(PlatformError::Throttled { retry_after }) => {
-                    self.wait(retry_after.unwrap_or(pause).clamp(pause, LONGEST_WAIT)).await;
-                }
-                Err(error) if error.may_pass() => self.wait(pause).await,
+            match past.standing().await {
+                Err(error) if error.may_pass() => self.clock.sleep_until(self.clock.now().plus(pause)).await,
                 answer => return answer,
             }
         }
-        ask().await
-    }
-
-    async fn wait(&self, pause: Duration) {
-        self.clock.sleep_until(self.clock.now().plus(pause)).await;
+        past.standing().await
     }
 
     fn standing(&mut self, account: u64, standing: Vec<Standing>) {

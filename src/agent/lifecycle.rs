@@ -23,6 +23,7 @@ use super::{
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
     heartbeat::{Heartbeat, Seen},
+    impact::{self, Scenery},
     maintenance::{Ask, Denied, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
@@ -35,7 +36,8 @@ use crate::{
     canary::{Away, Maintenance, Pause, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
     detect::{
-        AgentHealth, Board, Deploy, Detector, IncidentId, coverage::Coverage, verification::Verification,
+        AgentHealth, Board, Deploy, Detector, IncidentId, coverage::Coverage, impact::Impact,
+        verification::Verification,
     },
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
@@ -237,7 +239,7 @@ impl Agent {
             maintenance,
             asks,
             drills,
-            surveyor: is_daemon.then(|| Surveyor::new(&plan, clock.clone(), metrics.clone())),
+            surveyor: is_daemon.then(|| Surveyor::new(&plan, clock.clone(), base.dice.clone(), metrics.clone())),
             later: tokio::spawn(after::watch_on(crafts.subscribe(), arrivals)),
             craft: crafts,
             after: after.clone(),
@@ -338,6 +340,12 @@ impl Agent {
     /// minutes. `show`: so many jobs were read.
     pub async fn coverage(&self, within: Duration, show: impl FnMut(u64)) -> Result<Coverage, Denied> {
         Ok(self.surveyor.as_ref().ok_or(Denied::Stopping)?.look(within, show).await)
+    }
+
+    /// What an incident did to customers. `show` is told how many accounts of how many have been read.
+    pub async fn impact(&self, asked: &impact::Asked, show: impl FnMut(usize, usize)) -> Result<Impact, Denied> {
+        let craft = Arc::clone(&self.craft.borrow());
+        Ok(impact::impact(asked, &craft, &*self.base.store, show).await?)
     }
 
     /// Closes an incident by hand. False: there is no such open incident.
@@ -557,11 +565,13 @@ impl Base {
                 (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone(), t.caps.pause())),
             )
         };
+        let pads = plan.platforms.iter().map(pad).collect();
         Arc::new(Craft {
+            scenery: Arc::new(Scenery::of(plan, &pads)),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             store: Arc::clone(&self.store),
-            pads: plan.platforms.iter().map(pad).collect(),
+            pads,
             targets: plan.targets.iter().map(eye).collect(),
             usual: Arc::clone(&self.usual),
             away: Arc::clone(&self.away),

@@ -11,6 +11,7 @@ mod canary;
 mod declared;
 mod decode;
 mod file;
+mod jobs;
 mod labels;
 mod length;
 mod named;

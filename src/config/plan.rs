@@ -10,7 +10,7 @@ use crate::{
         CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName,
         Timestamp,
     },
-    detect::{Severity, coverage::Landing},
+    detect::{Severity, coverage::Landing, incident::LabelSet},
     http::Wire,
 };
 
@@ -133,6 +133,9 @@ pub struct PlatformPlan<P> {
     pub per_hour: u32,
     /// The targets that it has a name for; none: it takes a target's own address.
     pub outputs: Option<Vec<String>>,
+    /// Which of the jobs that its platform remembers ran here: every pair of one set must hold. The pair
+    /// `account` names the platform with whose access they are read. Empty: as the driver's own jobs are.
+    pub jobs: Vec<LabelSet>,
     /// The opened driver.
     pub driver: P,
 }
@@ -148,6 +151,8 @@ pub struct TargetPlan<T> {
     pub labels: Labels,
     /// What canaries may cost there.
     pub caps: TargetCaps,
+    /// Schemes of Result Output addresses that lead to targets like it. Empty: those of its kind.
+    pub schemes: Vec<String>,
     /// The opened driver.
     pub driver: T,
 }

@@ -169,12 +169,34 @@ pub struct Runner {
     pub kind: &'static str,
     /// Whose jobs it shows.
     pub account: u64,
-    /// Which jobs it sends.
-    pub fields: Fields,
+    /// Which jobs run there: those of any of these.
+    pub sends: Vec<Sends>,
     /// The targets that it has a name for; none: it takes a target's own address.
     pub outputs: Option<Vec<String>>,
     /// How often its canaries are sent.
     pub pace: Pace,
+}
+
+/// Jobs that run on a platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sends {
+    /// Whose.
+    pub account: u64,
+    /// Which.
+    pub fields: Fields,
+    /// A field that is not said is any. Otherwise it is the account's default, and no other.
+    pub is_any_else: bool,
+}
+
+/// A target, as far as what leads into it is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Its name.
+    pub name: TargetName,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Schemes of the addresses that lead into targets like it.
+    pub schemes: Vec<String>,
 }
 
 /// How often a canary is sent, and what it is held to.
@@ -202,8 +224,8 @@ impl Pace {
 pub struct Fleet {
     /// Platforms that remember, in file order.
     pub runners: Vec<Runner>,
-    /// Targets and their kinds, in file order.
-    pub targets: Vec<(TargetName, &'static str)>,
+    /// Targets, in file order.
+    pub targets: Vec<Sink>,
     /// The routes.
     pub routes: Vec<Arc<Route>>,
     /// The kinds of targets there are.
@@ -320,7 +342,8 @@ pub fn coverage(survey: &Survey, fleet: &Fleet, sibling: Sibling<'_>) -> Coverag
         all.owners.extend(used.owners.iter().cloned());
         all.schemes.insert(way.scheme.clone());
     }
-    let mut found: Vec<(Line, Key)> = uses.into_iter().filter_map(|(key, used)| line(survey, fleet, key, used)).collect();
+    let mut found: Vec<(Line, Key)> =
+        uses.into_iter().filter_map(|(key, used)| line(survey, fleet, key, used)).collect();
     found.extend(unused(survey, fleet, &found));
     found.sort_by_cached_key(|(line, _)| {
         let by_use = (u64::MAX - line.jobs, u64::MAX - line.schedules, std::cmp::Reverse(line.last_used_at));
@@ -353,7 +376,8 @@ pub fn coverage(survey: &Survey, fleet: &Fleet, sibling: Sibling<'_>) -> Coverag
 }
 
 /// First line of what closes all gaps.
-const HEAD: &str = "# What customers use and no route covered, by `landfall coverage`: a file for the folder of probes.\n";
+const HEAD: &str =
+    "# What customers use and no route covered, by `landfall coverage`: a file for the folder of probes.\n";
 
 /// Why a gap is worth closing, as a comment.
 fn reason(line: &Line, within: Duration) -> String {
@@ -366,8 +390,13 @@ fn reason(line: &Line, within: Duration) -> String {
         0 => String::new(),
         n => format!(", {n} to come by schedule"),
     };
-    let text =
-        format!("{}{version}{pool} into {into}, {mode}: {} jobs in {}{last}{come}", line.engine, line.jobs, Brief(within));
+    let s = if line.jobs == 1 { "" } else { "s" };
+    let text = format!(
+        "{}{version}{pool} into {into}, {mode}: {} job{s} in {}{last}{come}",
+        line.engine,
+        line.jobs,
+        Brief(within)
+    );
     // A version or a pool comes from outside: it must not begin a line of its own.
     format!("# {}\n", text.chars().filter(|c| !c.is_control()).collect::<String>())
 }
@@ -380,7 +409,7 @@ fn line(survey: &Survey, fleet: &Fleet, key: Key, used: Use) -> Option<(Line, Ke
     let covers = |route: &&Arc<Route>| {
         running.iter().any(|runner| runner.platform == route.platform)
             && Some(route.mode) == key.mode
-            && key.into.as_ref().is_ok_and(|kind| fleet.is_of(&route.target, kind))
+            && fleet.sinks(&used.schemes).any(|sink| sink.name == route.target)
     };
     let routes: Vec<String> = fleet.routes.iter().filter(covers).map(ToString::to_string).collect();
     let [engine, engine_version, pool] = key.fields.clone();
@@ -444,25 +473,32 @@ impl Fleet {
         self.landings.iter().find(|landing| landing.kind == kind)
     }
 
-    /// The kind of target that a scheme leads into.
+    /// The kind of target that a scheme leads into; that of a target that the config says so of first.
     fn kind_of(&self, scheme: &str) -> Option<&'static str> {
-        self.landings.iter().find(|landing| landing.schemes.contains(&scheme)).map(|landing| landing.kind)
+        let there = self.targets.iter().find(|sink| sink.schemes.iter().any(|of| of == scheme));
+        let known = self.landings.iter().find(|landing| landing.schemes.contains(&scheme));
+        there.map(|sink| sink.kind).or(known.map(|landing| landing.kind))
+    }
+
+    /// The targets that one of these leads into.
+    fn sinks<'a>(&'a self, schemes: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Sink> {
+        self.targets.iter().filter(|sink| sink.schemes.iter().any(|scheme| schemes.contains(scheme)))
     }
 
     fn outputs(&self, platform: &str) -> Option<&[String]> {
         self.runners.iter().find(|runner| runner.platform.as_str() == platform)?.outputs.as_deref()
     }
 
-    fn is_of(&self, target: &TargetName, kind: &str) -> bool {
-        self.targets.iter().any(|(name, of)| name == target && *of == kind)
-    }
-
     /// The platforms that run such jobs. What the platform never tells of its jobs is not compared.
     fn running<'a>(&'a self, survey: &'a Survey, key: &'a Key) -> impl Iterator<Item = &'a Runner> {
-        self.runners.iter().filter(|runner| {
-            let same = |at: usize| runner.fields[at] == key.fields[at];
-            let told = |at: usize| at == 0 || survey.told.contains(&(key.account, at));
-            runner.account == key.account && (0..DIFFER_BY.len()).all(|at| !told(at) || same(at))
-        })
+        let told = |at: usize| at == 0 || survey.told.contains(&(key.account, at));
+        let fits = move |sends: &Sends| {
+            let same = |at: usize| match &sends.fields[at] {
+                None if sends.is_any_else => true,
+                field => *field == key.fields[at],
+            };
+            sends.account == key.account && (0..DIFFER_BY.len()).all(|at| !told(at) || same(at))
+        };
+        self.runners.iter().filter(move |runner| runner.sends.iter().any(fits))
     }
 }

@@ -10,6 +10,7 @@ pub mod detector;
 pub mod end;
 pub mod field;
 pub mod hush;
+pub mod impact;
 pub mod incident;
 pub mod input;
 pub mod scope;

@@ -193,6 +193,10 @@ impl Target for PostgreSql {
         }
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {
         match self.control {
             ControlBy::Write => sweep::sweep(&self.connections, &self.tables, older_than).await,

@@ -154,6 +154,10 @@ impl Target for TreasureDataTable {
         }
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {
         self.remove_old(older_than).await
     }

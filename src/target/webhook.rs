@@ -210,6 +210,10 @@ impl Target for Webhook {
         }
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {
         let deliveries = self.intake.deliveries().ok_or_else(|| unreachable("the ledger is not open"))?;
         let removed = deliveries.sweep(&self.name, older_than).await.map_err(|error| unreachable(&error))?;

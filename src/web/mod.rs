@@ -6,6 +6,7 @@ mod api;
 mod coverage;
 mod guard;
 mod html;
+mod impact;
 mod intake;
 mod maintenance;
 mod notifications;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use coverage::{Surveying, Surveys};
 pub use guard::Hosts;
+pub use impact::{Asking, Askings, Question};
 pub use intake::{Kept, intake_router};
 pub use serve::serve;
 pub use verify::{Request, Under, Verifications};
@@ -55,6 +57,8 @@ pub struct Doors {
     pub verifications: Arc<Verifications>,
     /// Surveys of what customers use that were asked for.
     pub surveys: Arc<Surveys>,
+    /// What was asked of incidents.
+    pub askings: Arc<Askings>,
     /// Names by which the agent may be addressed.
     pub hosts: Hosts,
     /// The agent's name, for the pages.
@@ -92,6 +96,15 @@ pub enum Order {
         within: Duration,
         /// Where it is shown how it stands.
         surveying: Surveying,
+        /// Whether it has begun.
+        reply: Reply,
+    },
+    /// Find what an incident did to customers.
+    Impact {
+        /// Of which, and how.
+        question: Question,
+        /// Where it is shown how it stands.
+        asking: Asking,
         /// Whether it has begun.
         reply: Reply,
     },
@@ -193,6 +206,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/incidents", routing::get(api::incidents))
         .route("/api/v1/incidents/{id}", routing::get(api::incident))
         .route("/api/v1/incidents/{id}/resolve", routing::post(api::resolve))
+        .route("/api/v1/incidents/{id}/impact", routing::post(impact::begin))
+        .route("/api/v1/incidents/{id}/impact/{asked}", routing::get(impact::look))
         .route("/api/v1/deploys", routing::get(api::deploys).post(api::deploy))
         .route("/api/v1/silences", routing::get(maintenance::silences).post(maintenance::silence))
         .route("/api/v1/silences/{id}", routing::delete(maintenance::unsilence))

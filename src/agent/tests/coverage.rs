@@ -31,12 +31,14 @@ struct Remembers {
     /// Newest first.
     jobs: Mutex<Vec<PastJob>>,
     standing: Vec<Standing>,
-    /// How often it was asked for jobs.
+    /// How often it was asked what stands: once in each look.
     asked: Mutex<usize>,
     /// It fails so many times first.
     fails: Mutex<Vec<PlatformError>>,
     /// A job comes in while a page is being read.
     grows: bool,
+    /// It says nothing of what stands.
+    hides: bool,
     most: usize,
 }
 
@@ -72,7 +74,6 @@ impl Platform for Remembers {
 #[async_trait]
 impl Past for Remembers {
     async fn jobs(&self, skip: usize, most: usize) -> Result<Page, PlatformError> {
-        *lock(&self.asked) += 1;
         if let Some(error) = lock(&self.fails).pop() {
             return Err(error);
         }
@@ -86,7 +87,11 @@ impl Past for Remembers {
         Ok(Page { jobs: page, is_last })
     }
     async fn standing(&self) -> Result<Vec<Standing>, PlatformError> {
-        Ok(self.standing.clone())
+        *lock(&self.asked) += 1;
+        match self.hides {
+            true => Err(PlatformError::Denied { detail: "403".to_owned() }),
+            false => Ok(self.standing.clone()),
+        }
     }
     fn again(&self, _: &PastJob) -> Option<String> {
         None
@@ -143,6 +148,7 @@ async fn agent(platforms: Vec<Arc<Remembers>>, every: Option<Duration>) -> Scene
             in_flight,
             per_hour,
             outputs: None,
+            jobs: Vec::new(),
             driver: Arc::clone(driver) as Arc<dyn Platform>,
         });
         plan.platforms.extend(remembering);
@@ -267,24 +273,28 @@ async fn a_saved_connection_leads_where_it_leads_and_a_saved_query_counts_when_i
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_answers_badly_is_asked_again_and_one_that_refuses_is_named() {
     let jobs = || vec![job("1", "hive", HOUR, Some(output("sql", Mode::Append, "sql://db/t")))];
-    let throttled = || PlatformError::Throttled { retry_after: Some(S(3600)) };
+    let throttled = || PlatformError::Throttled { retry_after: Some(S(30)) };
     let broken = || PlatformError::Broken { detail: "500".to_owned() };
     let stumbles = remembers("hive", "k1", "1", jobs());
     *lock(&stumbles.fails) = vec![broken(), throttled(), broken()];
     let denies = remembers("hive", "k2", "2", jobs());
     *lock(&denies.fails) = vec![PlatformError::Denied { detail: "403".to_owned() }];
     let breaks = remembers("hive", "k3", "3", jobs());
-    *lock(&breaks.fails) = (0..4).map(|_| broken()).collect();
-    let found = coverage(vec![Arc::new(stumbles), Arc::new(denies), Arc::new(breaks)]).await;
-    assert_eq!(counted(&found), counts([("hive-k1 hive > sql append", 1)]));
+    *lock(&breaks.fails) = (0..1000).map(|_| broken()).collect();
+    let hides = Remembers { hides: true, ..remembers("hive", "k4", "4", jobs()) };
+    let found = coverage(vec![Arc::new(stumbles), Arc::new(denies), Arc::new(breaks), Arc::new(hides)]).await;
+    let heard = [("hive-k1 hive > sql append", 1), ("hive-k4 hive > sql append", 1)];
+    assert_eq!(counted(&found), counts(heard));
     let unheard: Vec<_> = found.unheard.iter().map(|of| (of.platform.as_str(), &*of.because)).collect();
-    assert_eq!(unheard, [("hive-k2", "access denied: 403"), ("hive-k3", "broken: 500")]);
+    let half = "its connections and schedules cannot be read: access denied: 403";
+    assert_eq!(unheard, [("hive-k2", "access denied: 403"), ("hive-k3", "broken: 500"), ("hive-k4", half)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_agent_looks_by_itself_as_often_as_it_is_told_and_a_reload_makes_it_look_no_sooner() {
     let jobs = || vec![job("1", "hive", HOUR, Some(output("sql", Mode::Append, "sql://db/t")))];
-    let (looked, never) = (Arc::new(remembers("hive", "k", "1", jobs())), Arc::new(remembers("hive", "k", "1", jobs())));
+    let (looked, never) =
+        (Arc::new(remembers("hive", "k", "1", jobs())), Arc::new(remembers("hive", "k", "1", jobs())));
     let scene = agent(vec![Arc::clone(&looked)], Some(S(1200))).await;
     let _idle = agent(vec![Arc::clone(&never)], None).await;
     tokio::time::sleep(S(290)).await;

@@ -279,6 +279,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             in_flight: 100,
             per_hour: u32::MAX,
             outputs: None,
+            jobs: Vec::new(),
             driver: Arc::clone(platform) as _,
         }],
         targets: (names.iter().zip(places))
@@ -287,6 +288,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
                 kind: "pretend",
                 labels: Labels::default(),
                 caps: Default::default(),
+                schemes: Vec::new(),
                 driver: Arc::clone(place) as _,
             })
             .collect(),

@@ -26,6 +26,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
         outputs: None,
+        jobs: Vec::new(),
         driver: (),
     };
     let target = |plan: &TargetPlan<_>| TargetPlan {
@@ -33,6 +34,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         kind: plan.kind,
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: (),
     };
     Ok(Plan {

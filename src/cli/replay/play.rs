@@ -216,6 +216,7 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
         outputs: None,
+        jobs: Vec::new(),
         driver: Arc::new(direct.platform(&plan.name)) as Arc<dyn Platform>,
     };
     let target = |plan: &TargetPlan<()>| TargetPlan {
@@ -223,6 +224,7 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
         kind: plan.kind,
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: Arc::new(direct.labelled_target(&plan.name, &plan.labels)) as Arc<dyn Target>,
     };
     Plan {
@@ -263,6 +265,7 @@ fn watch(world: &World) -> Watch {
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
                 outputs: None,
+                jobs: Vec::new(),
                 driver: (),
             })
             .collect(),
@@ -272,6 +275,7 @@ fn watch(world: &World) -> Watch {
                 kind: "sandbox",
                 labels: crate::canary::Labels::default(),
                 caps: TargetCaps::default(),
+                schemes: Vec::new(),
                 driver: (),
             })
             .collect(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Fields, Fleet, Key, Line, Pace, Runner, Sibling, Survey};
+use super::{Fields, Fleet, Key, Line, Pace, Runner, Sibling, Sink, Survey};
 use crate::canary::Mode;
 
 /// Longest name of a canary, before a number that tells it from another.
@@ -88,17 +88,25 @@ impl Closing<'_> {
         Ok((name, pace, format!("{tables}\n")))
     }
 
+    /// The targets that its addresses lead into.
+    fn sinks(&self) -> impl Iterator<Item = &Sink> {
+        let leads = |scheme: &String| self.line.schemes.contains(scheme);
+        self.fleet.targets.iter().filter(move |sink| sink.schemes.iter().any(leads))
+    }
+
     /// A target of the kind that the platform has a name for. It cannot be given one from another file.
     fn named_target(&self, kind: &str, platform: &str, outputs: &[String]) -> Result<String, String> {
-        let mut of_kind = self.fleet.targets.iter().filter(|(_, of)| *of == kind).map(|(name, _)| name.to_string());
-        of_kind.find(|name| outputs.contains(name)).ok_or_else(|| {
-            format!("platform `{platform}` knows targets by names of its own: write one of kind {kind} into its `outputs`")
+        let mut sinks = self.sinks().map(|sink| sink.name.to_string());
+        sinks.find(|name| outputs.contains(name)).ok_or_else(|| {
+            format!(
+                "platform `{platform}` knows targets by names of its own: write one of kind {kind} into its `outputs`"
+            )
         })
     }
 
     /// A target of the kind: one that is there, or a new one to be filled in.
     fn target(&self, names: &mut Names, kind: &'static str, example: &str, tables: &mut String) -> String {
-        let there = self.fleet.targets.iter().find(|(_, of)| *of == kind).map(|(name, _)| name.to_string());
+        let there = self.sinks().next().map(|sink| sink.name.to_string());
         let written = || names.new_targets.iter().find(|(of, _)| *of == kind).map(|(_, name)| name.clone());
         if let Some(name) = there.or_else(written) {
             return name;

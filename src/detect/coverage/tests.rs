@@ -14,7 +14,12 @@ const LANDINGS: [Landing; 3] = [
         schemes: &["postgresql", "pgsql"],
         example: "[target.NAME.postgresql]\nurl = { env = \"LANDFALL_ENV_URL\" }\n",
     },
-    Landing { kind: "object-store", modes: &[Mode::Append, Mode::Replace], schemes: &["s3"], example: "[target.NAME]\n" },
+    Landing {
+        kind: "object-store",
+        modes: &[Mode::Append, Mode::Replace],
+        schemes: &["s3"],
+        example: "[target.NAME]\n",
+    },
     Landing { kind: "webhook", modes: &[Mode::Append], schemes: &["web", "webs"], example: "[target.NAME]\n" },
 ];
 
@@ -50,18 +55,25 @@ fn fleet() -> Fleet {
         platform: platform(name),
         kind: "treasure-data",
         account,
-        fields: fields(of),
+        sends: vec![Sends { account, fields: fields(of), is_any_else: false }],
         outputs: None,
         pace: Pace { every: Duration::from_secs(60), ..Pace::USUAL },
     };
-    let target = |name: &str, kind| (TargetName::new(name).expect("a name"), kind);
+    let target = |name: &str, kind: &'static str, schemes: &[&str]| Sink {
+        name: TargetName::new(name).expect("a name"),
+        kind,
+        schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
+    };
     Fleet {
         runners: vec![
             runner("presto", 1, ["presto", "", ""]),
             runner("hadoop1", 1, ["hive", "", ""]),
             runner("hadoop2", 2, ["hive", "", ""]),
         ],
-        targets: vec![target("warehouse", "postgresql"), target("web", "webhook")],
+        targets: vec![
+            target("warehouse", "postgresql", &["postgresql", "pgsql"]),
+            target("web", "webhook", &["web", "webs"]),
+        ],
         routes: vec![
             route("presto", "warehouse", Mode::Append),
             route("hadoop1", "web", Mode::Append),
@@ -185,7 +197,10 @@ fn what_nobody_has_used_for_so_long_and_will_not_is_no_gap() {
         told(&found),
         ["hadoop1 hive > object-store append: closable 1", "hadoop1 hive > postgresql append: closable 0"]
     );
-    assert_eq!((found.ways[0].failed, found.ways[0].owners, found.ways[0].last_used_at), (1, 1, Some(NOW.minus(MONTH))));
+    assert_eq!(
+        (found.ways[0].failed, found.ways[0].owners, found.ways[0].last_used_at),
+        (1, 1, Some(NOW.minus(MONTH)))
+    );
     assert_eq!((found.ways[1].schedules, found.ways[1].owners, found.ways[1].last_used_at), (1, 1, None));
 }
 
@@ -203,7 +218,7 @@ fn a_connection_alone_is_no_use() {
 #[test]
 fn versions_and_pools_tell_ways_apart_where_the_platform_tells_them() {
     let mut told_nowhere = fleet();
-    told_nowhere.runners[0].fields = fields(["presto", "350", "big"]);
+    told_nowhere.runners[0].sends[0].fields = fields(["presto", "350", "big"]);
     let used = survey(&[("presto > postgresql append", 1)]);
     let stands = |survey: &Survey, fleet: &Fleet| coverage(survey, fleet, &|_, _, _| None).ways[0].watch;
     assert_eq!(stands(&used, &told_nowhere), Watch::Covered, "its jobs tell no version");
@@ -309,4 +324,26 @@ fn a_platform_that_knows_targets_by_names_gets_none_that_it_has_no_name_for() {
         let because = line(unnamed).because.expect("it cannot be closed");
         assert!(because.contains("into its `outputs`"), "{because}");
     }
+}
+
+#[test]
+fn the_config_may_say_which_jobs_run_on_a_platform_and_what_leads_into_a_target() {
+    let mut fleet = fleet();
+    // Presto jobs of any version run on presto; jobs of account 2 that are Presto's, too.
+    let any = |account| Sends { account, fields: fields(["presto", "", ""]), is_any_else: true };
+    fleet.runners[0].sends = vec![any(1), any(2)];
+    fleet.targets[0].schemes = vec!["redshift".to_owned()];
+    let mut survey = survey(&[("presto 423 > redshift append", 1), ("presto > postgresql append", 1)]);
+    survey.job(way_of(2, "presto > redshift append"), Some(NOW), false, None);
+    let found = coverage(&survey, &fleet, &|_, _, _| None);
+    assert_eq!(
+        told(&found),
+        [
+            "presto presto > postgresql append: closable 1",
+            "presto presto > postgresql append: covered 1",
+            "presto presto > postgresql append: covered 1",
+        ]
+    );
+    let toml = found.ways[0].toml.as_deref().expect("closable");
+    assert!(toml.contains("[target.postgresql]") || toml.contains("[target.postgresql.postgresql]"), "{toml}");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{answer::Trouble, book::Book, schedules::Saved};
+use super::{answer::Trouble, book::Book, customers::Truth, schedules::Saved};
 use crate::{
     canary::{Secret, Timestamp},
     sandbox::{Engine, Place, Ticket, deliver::Courier, sql::Warehouse},
@@ -57,6 +57,7 @@ pub(super) struct House {
     book: Mutex<Book>,
     tickets: Mutex<HashMap<(usize, String), Ticket>>,
     tasks: Mutex<JoinSet<()>>,
+    truths: Mutex<BTreeMap<u64, Truth>>,
 }
 
 /// A panic elsewhere leaves the values whole: they are changed in single steps.
@@ -82,6 +83,7 @@ impl House {
             book: Mutex::default(),
             tickets: Mutex::default(),
             tasks: Mutex::default(),
+            truths: Mutex::default(),
         }
     }
 
@@ -126,6 +128,11 @@ impl House {
     /// The book, never held across an await.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         locked(&self.book)
+    }
+
+    /// What became of customers' jobs, never held across an await.
+    pub(super) fn truths(&self) -> MutexGuard<'_, BTreeMap<u64, Truth>> {
+        locked(&self.truths)
     }
 
     /// The account of a key. Every account is compared in full, so that timing tells nothing.

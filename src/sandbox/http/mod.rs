@@ -5,6 +5,7 @@
 mod answer;
 mod book;
 mod connections;
+mod customers;
 mod faults;
 mod folder;
 mod house;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Trouble, ok},
-    connections, faults,
+    connections, customers, faults,
     house::House,
     jobs,
     request::{Call, Head, is_local_host},
@@ -200,6 +200,11 @@ async fn own(house: &Arc<House>, head: Head, body: Body) -> Answer {
         ("GET", ["sandbox", "faults"]) => faults::list(house),
         ("DELETE", ["sandbox", "faults", id]) => faults::mend(house, id),
         ("GET", ["sandbox", "jobs"]) => faults::jobs(house),
+        ("POST", ["sandbox", "customers"]) => {
+            let body = head.json_body(body).await?;
+            customers::enter(house, &body)
+        }
+        ("GET", ["sandbox", "customers"]) => customers::truths(house),
         _ => Err(unknown(&method, &path)),
     }
 }

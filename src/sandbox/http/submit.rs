@@ -252,6 +252,7 @@ fn start(
             id,
             account,
             kind,
+            owner: None,
             platform,
             query,
             database: database.clone(),
