@@ -7,6 +7,7 @@ mod phases;
 mod routes;
 mod telling;
 mod text;
+mod uncovered;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-pub use self::{catalogue::*, routes::WatchedRoute, telling::Told};
+pub use self::{catalogue::*, routes::WatchedRoute, telling::Told, uncovered::Uncovered};
 
 use crate::{
     canary::{Outcome, PlatformName, RouteId, TargetName, Timestamp, Verdict},
@@ -75,6 +76,7 @@ struct Packed {
     routes: routes::Routes,
     phases: phases::Phases,
     telling: telling::Telling,
+    gaps: uncovered::Gaps,
     /// When it was last scraped, by the agent's clock: ages are told as of then.
     scraped_at: Option<Timestamp>,
     last_round: Option<Timestamp>,
@@ -241,15 +243,16 @@ impl Metrics {
     /// blocks nobody.
     pub fn render(&self) -> String {
         // Copied out under the lock and written outside: the task right of the waist never waits.
-        let (routes, phases, telling, corrections, ledger, scraped_at, last_round) = {
+        let (routes, phases, telling, gaps, corrections, ledger, scraped_at, last_round) = {
             let p = self.packed();
             let (routes, phases, telling) = (p.routes.clone(), p.phases.clone(), p.telling.clone());
-            (routes, phases, telling, p.corrections, p.ledger, p.scraped_at, p.last_round)
+            (routes, phases, telling, p.gaps.clone(), p.corrections, p.ledger, p.scraped_at, p.last_round)
         };
         let mut page = text::Page::with_capacity(routes.size_hint());
         routes.write(&mut page);
         phases.write(&mut page);
         telling.write(&mut page, scraped_at);
+        gaps.write(&mut page);
         if let Some(at) = last_round {
             page.single(LAST_ROUND, at.as_secs_f64());
         }

@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 
 pub use self::{
     import::{hex, mapped, packed},
-    job::{JobId, Report, Status},
+    job::{JobId, Report, Status, read_time},
     settings::{
         Engine, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
     },
@@ -28,6 +28,9 @@ use crate::{
 
 /// Longest answer read. A job's log is the only large thing in one, and only its end is wanted.
 const LARGEST: usize = 4 << 20;
+
+/// Longest list read: each of its jobs comes with its query.
+const LARGEST_LIST: usize = 16 << 20;
 
 /// What is sent with a call.
 pub enum Load<'a> {
@@ -130,6 +133,23 @@ impl Api {
         self.call(Method::GET, path, Load::Nothing).await
     }
 
+    /// Reads what may be long. An answer that is too long makes no sense: ask for less.
+    pub async fn list(&self, path: &[&str], asked: &[(&str, &str)]) -> Result<Reply, ApiError> {
+        let mut url = self.url(path);
+        if !asked.is_empty() {
+            url.query_pairs_mut().extend_pairs(asked);
+        }
+        let request = self.client.get(url).timeout(self.timeout);
+        let request = request.header(header::AUTHORIZATION, self.authorization.clone());
+        let answer = request.send().await.map_err(|error| self.unheard(error))?;
+        self.understand(answer, LARGEST_LIST).await
+    }
+
+    /// Where a call goes to.
+    pub fn address(&self, path: &[&str]) -> Url {
+        self.url(path)
+    }
+
     /// Does.
     pub async fn post(&self, path: &[&str], load: Load<'_>) -> Result<Reply, ApiError> {
         self.call(Method::POST, path, load).await
@@ -150,7 +170,7 @@ impl Api {
         if answer.status().is_success() {
             return http::body(answer, bound).await.map(Some).map_err(|error| self.unread(&error));
         }
-        match self.understand(answer).await? {
+        match self.understand(answer, LARGEST).await? {
             Reply::Missing(_) => Ok(None),
             reply => reply.done().map(|_| None),
         }
@@ -173,7 +193,7 @@ impl Api {
             Load::Bytes(bytes) => request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes),
         };
         let answer = request.send().await.map_err(|error| self.unheard(error))?;
-        self.understand(answer).await
+        self.understand(answer, LARGEST).await
     }
 
     /// No answer. Only a connection that never stood proves that nothing arrived.
@@ -190,14 +210,14 @@ impl Api {
         }
     }
 
-    async fn understand(&self, answer: Response) -> Result<Reply, ApiError> {
+    async fn understand(&self, answer: Response, largest: usize) -> Result<Reply, ApiError> {
         let status = answer.status();
         let (at, pause) = (http::sent_at(answer.headers()), http::retry_after(answer.headers()));
         if status.is_redirection() {
             let detail = format!("it answers {}, and redirects are not followed", status.as_u16());
             return Err(ApiError::Nonsense(detail));
         }
-        let bytes = match http::body(answer, LARGEST).await {
+        let bytes = match http::body(answer, largest).await {
             Ok(bytes) => bytes,
             // What the status says holds, whatever becomes of the explanation.
             Err(_) if !status.is_success() => Vec::new(),

@@ -5,6 +5,8 @@ mod blame;
 mod commands;
 mod config;
 #[cfg(feature = "sandbox")]
+mod coverage;
+#[cfg(feature = "sandbox")]
 mod daemon;
 #[cfg(feature = "sandbox")]
 mod demo;
@@ -15,6 +17,8 @@ mod hiveserver2;
 mod hostile;
 mod house;
 mod http_job;
+#[cfg(feature = "sandbox")]
+mod impact;
 #[cfg(feature = "sandbox")]
 mod maintenance;
 mod mysql;

@@ -719,3 +719,77 @@ mod seed {
         assert!(matches!(error, PlatformError::Denied { .. }), "{error:?}");
     }
 }
+
+/// A job as `job/list` has it, with some fields changed.
+fn listed(changes: Json) -> Json {
+    let mut job = json!({
+        "job_id": "7", "type": "hive", "status": "success", "query": "SELECT 1", "database": "sales",
+        "user_name": "ann@example.com", "created_at": "2015-08-24 21:44:00 UTC", "start_at": "2015-08-24 21:44:01 UTC",
+        "end_at": "2015-08-24 21:44:40 UTC", "num_records": 12, "linked_result_export_job_id": 8,
+        "result": "mysql://ann:s3cr3t-pass@db.example/shop/orders?mode=replace", "priority": 0,
+    });
+    changes.as_object().expect("an object").iter().for_each(|(name, value)| job[name] = value.clone());
+    job
+}
+
+#[tokio::test]
+async fn customers_jobs_are_told_with_what_they_differ_by_and_without_secrets() {
+    use landfall::platform::past::Ended;
+    let api = StandIn::start().await;
+    let driver = driver(&api.url);
+    let past = driver.past().expect("it remembers");
+    let ours = format!("SELECT '{}' AS marker", run().marker);
+    api.says(
+        "GET /v3/job/list?from=20&to=24",
+        [ok(json!({ "jobs": [
+            listed(json!({})),
+            listed(json!({ "job_id": 9, "status": "booting", "result": "", "query": { "bulk": 1 }, "end_at": "" })),
+            listed(json!({ "job_id": "10", "query": ours, "user_name": format!("key {KEY}") })),
+        ] }))],
+    );
+    let page = past.jobs(20, 5).await.expect("a page");
+    assert!(api.heard().iter().any(|heard| heard.line == "GET /v3/job/list?from=20&to=24"));
+    assert!(page.is_last);
+    let [one, two, three] = &page.jobs[..] else { panic!("{page:?}") };
+    assert_eq!((one.ended, one.rows, one.owner.as_deref()), (Ended::Success, Some(12), Some("ann@example.com")));
+    assert_eq!((one.field("type"), one.field("linked_result_export_job_id")), (Some("hive"), Some("8")));
+    let output = one.output.as_ref().expect("an output");
+    assert_eq!((&*output.shown, output.mode), ("mysql://…@db.example/shop/orders?mode=replace", Some(Mode::Replace)));
+    assert_eq!((two.ended, &two.output, two.ended_at, two.is_canary), (Ended::AtWork, &None, None, false));
+    assert!(three.is_canary && !three.owner.as_deref().unwrap_or_default().contains("0123456789abcdef"));
+    let again = past.again(one).expect("a command");
+    assert!(again.contains("result_export/7") && !again.contains("0123456789"), "{again}");
+    for wrong in [
+        json!({}),
+        json!({ "jobs": 5 }),
+        json!({ "jobs": [{}] }),
+        json!({ "jobs": [listed(json!({ "status": "x" }))] }),
+    ] {
+        api.says("GET /v3/job/list?from=0&to=4", [ok(wrong.clone())]);
+        assert!(matches!(past.jobs(0, 5).await, Err(PlatformError::Nonsense { .. })), "{wrong}");
+    }
+    let many: Vec<Json> = (0..6).map(|n| listed(json!({ "job_id": n }))).collect();
+    api.says("GET /v3/job/list?from=0&to=4", [ok(json!({ "jobs": many }))]);
+    assert!(matches!(past.jobs(0, 5).await, Err(PlatformError::Nonsense { .. })), "more than were asked for");
+    api.says("GET /v3/job/list?from=0&to=4", [Answer::huge(200, 20)]);
+    assert!(matches!(past.jobs(0, 5).await, Err(PlatformError::Nonsense { .. })), "too long");
+    api.says("GET /v3/job/list?from=0&to=4", [refusal(429, "slow down").with("retry-after", "3")]);
+    assert!(matches!(past.jobs(0, 5).await, Err(PlatformError::Throttled { retry_after: Some(_) })));
+}
+
+#[tokio::test]
+async fn connections_and_schedules_are_told_and_an_installation_may_have_none() {
+    let api = StandIn::start().await;
+    let driver = driver(&api.url);
+    let past = driver.past().expect("it remembers");
+    let connection = json!({ "name": "shop", "organization": null, "url": "s3://AK:s3cr3t-pass@/b/p.csv" });
+    api.says("GET /v3/result/list", [ok(json!({ "results": [connection] }))]);
+    api.says("GET /v3/schedule/list", [refusal(404, "no such call")]);
+    let standing = past.standing().await.expect("a list");
+    assert_eq!((standing.len(), &*standing[0].output.shown), (1, "s3://…@/b/p.csv"));
+    let schedule = json!({ "name": "daily", "type": "presto", "database": "sales", "result": "td://@/marts/daily" });
+    api.says("GET /v3/schedule/list", [ok(json!({ "schedules": [schedule, { "name": "no output", "result": "" }] }))]);
+    let standing = past.standing().await.expect("a list");
+    assert!(standing.len() == 2 && standing[1].is_scheduled && !standing[0].is_scheduled);
+    assert_eq!(standing[1].fields, [("type", "presto".to_owned()), ("database", "sales".to_owned())]);
+}

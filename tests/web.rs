@@ -207,6 +207,15 @@ impl House {
                         under.is_at(1, 0, 2);
                         reply.send(Ok(()))
                     }
+                    Order::Impact { question, reply, .. } => {
+                        noted.push(format!("impact {}", question.incident.id));
+                        reply.send(Ok(()))
+                    }
+                    Order::Coverage { within, surveying, reply } => {
+                        noted.push(format!("coverage {within:?}"));
+                        surveying.is_at(3);
+                        reply.send(Ok(()))
+                    }
                     Order::Reload { reply } => {
                         noted.push("reload".to_owned());
                         let refused = Declined::Invalid("landfall.toml:3:1: unknown key `lissten`".to_owned());
@@ -233,6 +242,8 @@ impl House {
             orders: ordered,
             token: token.map(Secret::new),
             verifications: Arc::default(),
+            surveys: Arc::default(),
+            askings: Arc::default(),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
             agent: EVIL.to_owned(),
             now: Arc::new(|| NOW),

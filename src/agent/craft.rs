@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{clock::Clock, desk::Told, sight::Sight};
+use super::{clock::Clock, desk::Told, impact::Scenery, sight::Sight};
 use crate::{
     canary::{Away, Marker, PlatformName, RouteId, Sample, TargetName, Timestamp, Usual},
     metrics::Metrics,
@@ -132,6 +132,8 @@ pub struct Craft {
     pub away: Arc<RwLock<Vec<Away>>>,
     /// What is counted; none in replay.
     pub metrics: Option<Arc<Metrics>>,
+    /// How customers' jobs map to what is watched.
+    pub scenery: Arc<Scenery>,
     /// The way to the desk.
     pub desk: mpsc::Sender<Told>,
 }

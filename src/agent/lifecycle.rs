@@ -19,9 +19,11 @@ pub use super::desk::Hearer;
 use super::{
     after::{self, After},
     clock::Clock,
+    coverage::Surveyor,
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
     heartbeat::{Heartbeat, Seen},
+    impact::{self, Scenery},
     maintenance::{Ask, Denied, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
@@ -33,7 +35,10 @@ use super::{
 use crate::{
     canary::{Away, Maintenance, Pause, RouteId, Selector, Silence, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
-    detect::{AgentHealth, Board, Deploy, Detector, IncidentId, verification::Verification},
+    detect::{
+        AgentHealth, Board, Deploy, Detector, IncidentId, coverage::Coverage, impact::Impact,
+        verification::Verification,
+    },
     metrics::{Metrics, WatchedRoute},
     notify::Notifier,
     platform::Platform,
@@ -86,6 +91,8 @@ pub struct Agent {
     /// None in replay.
     asks: Option<mpsc::Sender<Ask>>,
     drills: Option<Arc<Drills>>,
+    /// None in replay.
+    surveyor: Option<Arc<Surveyor>>,
     base: Base,
     craft: watch::Sender<Arc<Craft>>,
     after: After,
@@ -232,6 +239,7 @@ impl Agent {
             maintenance,
             asks,
             drills,
+            surveyor: is_daemon.then(|| Surveyor::new(&plan, clock.clone(), base.dice.clone(), metrics.clone())),
             later: tokio::spawn(after::watch_on(crafts.subscribe(), arrivals)),
             craft: crafts,
             after: after.clone(),
@@ -328,6 +336,18 @@ impl Agent {
         Ok(verify::verify(asked, &before, &self.base.clock, &self.wants, &mut heard, show).await)
     }
 
+    /// What customers use, and what of it no route covers. Asks every platform that remembers: it may take
+    /// minutes. `show`: so many jobs were read.
+    pub async fn coverage(&self, within: Duration, show: impl FnMut(u64)) -> Result<Coverage, Denied> {
+        Ok(self.surveyor.as_ref().ok_or(Denied::Stopping)?.look(within, show).await)
+    }
+
+    /// What an incident did to customers. `show` is told how many accounts of how many have been read.
+    pub async fn impact(&self, asked: &impact::Asked, show: impl FnMut(usize, usize)) -> Result<Impact, Denied> {
+        let craft = Arc::clone(&self.craft.borrow());
+        Ok(impact::impact(asked, &craft, &*self.base.store, show).await?)
+    }
+
     /// Closes an incident by hand. False: there is no such open incident.
     pub async fn close(&self, incident: IncidentId, because: String) -> bool {
         let (reply, answer) = oneshot::channel();
@@ -348,6 +368,9 @@ impl Agent {
         }
         if let Some(drills) = &self.drills {
             drills.configure(Audience::of(plan));
+        }
+        if let Some(surveyor) = &self.surveyor {
+            surveyor.configure(plan);
         }
         let _ = self.told.send(Told::Watch(plan.routes.clone())).await;
         // What is paused of the new routes is known before they are flown.
@@ -450,7 +473,8 @@ impl Agent {
         }
     }
 
-    /// What shows that people can be reached: signs of life, and drills on their days.
+    /// What shows that people can be reached: signs of life, and drills on their days. And looks for what no
+    /// route covers.
     fn show_life(&self, plan: &OpenPlan) {
         let (Some(drills), upkeep) = (&self.drills, &plan.agent.upkeep) else { return };
         if let Some(metrics) = &self.base.metrics {
@@ -467,6 +491,9 @@ impl Agent {
                 seen: Arc::clone(&self.base.seen),
             };
             self.keep(tokio::spawn(heartbeat.beat()));
+        }
+        if let (Some(surveyor), Some(every)) = (&self.surveyor, plan.agent.coverage_every) {
+            self.keep(tokio::spawn(Arc::clone(surveyor).keep_looking(every)));
         }
         if let Some(schedule) = upkeep.drill.clone() {
             let (drills, clock) = (Arc::clone(drills), self.base.clock.clone());
@@ -538,11 +565,13 @@ impl Base {
                 (Arc::clone(&t.driver), Sight::open(Arc::clone(&t.driver), self.clock.clone(), t.caps.pause())),
             )
         };
+        let pads = plan.platforms.iter().map(pad).collect();
         Arc::new(Craft {
+            scenery: Arc::new(Scenery::of(plan, &pads)),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             store: Arc::clone(&self.store),
-            pads: plan.platforms.iter().map(pad).collect(),
+            pads,
             targets: plan.targets.iter().map(eye).collect(),
             usual: Arc::clone(&self.usual),
             away: Arc::clone(&self.away),

@@ -5,13 +5,16 @@
 
 pub mod after;
 pub mod clock;
+pub mod coverage;
 pub mod craft;
 pub mod desk;
 mod heartbeat;
+pub mod impact;
 pub mod lifecycle;
 pub mod maintenance;
 pub mod once;
 pub mod outbox;
+pub mod past;
 mod pulse;
 pub mod run;
 pub mod scheduler;

@@ -1,6 +1,7 @@
 //! The agent in trouble of its own, on virtual time: what no scenario can play.
 
 mod caps;
+mod coverage;
 mod drills;
 pub(in crate::agent) mod ledger;
 mod maintenance;

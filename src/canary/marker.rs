@@ -29,6 +29,16 @@ impl Marker {
         Self(millis << 80 | chance & ((1 << 80) - 1))
     }
 
+    /// The first marker that stands in a text by itself.
+    pub fn find(text: &str) -> Option<Self> {
+        let is_part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        text.match_indices("lf").find_map(|(at, _)| {
+            let (bytes, end) = (text.as_bytes(), at + Self::LENGTH);
+            let alone = !is_part(at.checked_sub(1).and_then(|before| bytes.get(before))) && !is_part(bytes.get(end));
+            text.get(at..end).filter(|_| alone)?.parse().ok()
+        })
+    }
+
     /// When it was minted, to the millisecond.
     pub fn minted_at(self) -> Timestamp {
         Timestamp::from_millis((self.0 >> 80) as i64)

@@ -28,12 +28,16 @@ pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Targe
             Kind::new("trino", trino::MODES, trino::open).naming_outputs(),
         ],
         targets: vec![
-            Kind::new("mysql", mysql::MODES, mysql::open),
-            Kind::new("object-store", object_store::MODES, object_store::open),
-            Kind::new("postgresql", postgresql::MODES, postgresql::open),
-            Kind::new("sftp", sftp::MODES, sftp::open),
-            Kind::new("treasure-data-table", treasure_data_table::MODES, treasure_data_table::open),
-            Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake)),
+            Kind::new("mysql", mysql::MODES, mysql::open).landing(mysql::SCHEMES, mysql::EXAMPLE),
+            Kind::new("object-store", object_store::MODES, object_store::open)
+                .landing(object_store::SCHEMES, object_store::EXAMPLE),
+            Kind::new("postgresql", postgresql::MODES, postgresql::open)
+                .landing(postgresql::SCHEMES, postgresql::EXAMPLE),
+            Kind::new("sftp", sftp::MODES, sftp::open).landing(sftp::SCHEMES, sftp::EXAMPLE),
+            Kind::new("treasure-data-table", treasure_data_table::MODES, treasure_data_table::open)
+                .landing(treasure_data_table::SCHEMES, treasure_data_table::EXAMPLE),
+            Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake))
+                .landing(webhook::SCHEMES, webhook::EXAMPLE),
         ],
         notifiers: vec![
             Kind::new("alertmanager", &[], notify::alertmanager::open),

@@ -10,6 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 pub mod blame;
 pub mod check;
+pub mod coverage;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod end;
@@ -78,6 +79,8 @@ enum Command {
     Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
     Incidents(remote::IncidentsArgs),
+    Coverage(coverage::Args),
+    Impact(remote::impact::ImpactArgs),
     Status(remote::status::StatusArgs),
     Silence(remote::maintenance::SilenceArgs),
     Pause(remote::maintenance::PauseArgs),
@@ -116,6 +119,8 @@ pub fn main() -> ExitCode {
         Command::Seeds(args) => seeds::seeds(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
+        Command::Coverage(args) => block_on(coverage::coverage(args)),
+        Command::Impact(args) => block_on(remote::impact::impact(args)),
         Command::Status(args) => block_on(remote::status::status(args)),
         Command::Silence(args) => block_on(remote::maintenance::silence(args)),
         Command::Pause(args) => block_on(remote::maintenance::pause(args)),

@@ -1,6 +1,7 @@
 //! Commands that talk to a running agent: how they ask, and `deploy` and `incidents`.
 
 pub mod drill;
+pub mod impact;
 mod labels;
 pub mod maintenance;
 mod notifications;

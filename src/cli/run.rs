@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     agent::{
-        Agent, Clock, Confirms, Denied, Dice, Hearer,
+        Agent, Clock, Confirms, Denied, Dice, Hearer, impact,
         lifecycle::{OpenPlan, Parts},
         verify::Asked,
     },
@@ -149,6 +149,8 @@ impl Daemon {
             orders,
             token,
             verifications: Arc::default(),
+            surveys: Arc::default(),
+            askings: Arc::default(),
             hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
             agent: name,
             now: Arc::clone(&now),
@@ -250,6 +252,29 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
                     Ok(found) => under.found(found),
                     Err(error) => error!(%error, "nothing was verified"),
                 }
+            });
+        }
+        Order::Coverage { within, surveying, reply } => {
+            let _ = reply.send(Ok(()));
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                match agent.coverage(within, |jobs| surveying.is_at(jobs)).await {
+                    Ok(found) => surveying.found(found),
+                    Err(error) => {
+                        error!(%error, "nothing was read of what customers use");
+                        surveying.give_up();
+                    }
+                }
+            });
+        }
+        Order::Impact { question, asking, reply } => {
+            let web::Question { incident, longest_job, check } = question;
+            let _ = reply.send(Ok(()));
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                let asked = impact::Asked { incident, longest_job, check };
+                let found = agent.impact(&asked, |read, of| asking.is_at(read, of)).await;
+                asking.found(found.map_err(|denied| denied.to_string()));
             });
         }
         // It takes a while, and nobody else waits for it.

@@ -32,6 +32,11 @@ Faults:
   DELETE /sandbox/faults/ID   mends one
   GET    /sandbox/jobs        every job, with its domain key
 
+Customers, whose jobs stand in the list of jobs and in no target:
+  POST   /sandbox/customers   {\"jobs\": 5000, \"over\": \"24h\"}   the last day's; {\"jobs\": 100, \"every\": \"1s\"} come in now
+  POST   /sandbox/faults      {\"kind\": \"drop-output\", \"ago\": \"10h\", \"until\": \"104m\"}   before them: a fault of the past
+  GET    /sandbox/customers   what became of their outputs
+
 Try:
   landfall sandbox --write-config try
   landfall run -c try/landfall.toml")]

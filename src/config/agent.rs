@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use reqwest::Url;
@@ -24,6 +25,10 @@ use crate::{canary::Secret, http::Wire};
 /// Where pages, API and metrics are unless the config says otherwise: this machine only, since the
 /// API without a token tells everybody what runs here.
 const LISTEN: &str = "127.0.0.1:9440";
+/// What customers use changes from day to day, not from minute to minute.
+const COVERAGE_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// A look at a large account takes minutes.
+const LEAST_COVERAGE_EVERY: Duration = Duration::from_secs(600);
 /// Longest name of an agent, and longest value of a label.
 pub(super) const LONGEST_TEXT: usize = 200;
 /// Longest address in a page.
@@ -49,6 +54,7 @@ struct Written {
     ca_bundle: Option<Spanned<PathBuf>>,
     drill: Option<upkeep::Drill>,
     heartbeat: Option<upkeep::Heartbeat>,
+    coverage_every: Option<Spanned<Length>>,
 }
 
 /// What `[agent]` says, and the folder of probes with its place if the key is written.
@@ -88,6 +94,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
             }
             length.get_ref().0
         }),
+        coverage_every: reading.coverage_every(written.coverage_every.as_ref()),
         token: written.token.as_ref().and_then(|source| reading.secret(source)),
         wire: reading.wire(written.proxy.as_ref(), written.ca_bundle.as_ref()),
         file: section.file.0.clone(),
@@ -174,6 +181,17 @@ impl Reading<'_> {
             None => {}
         }
         self.section.path(Path::new(store.get_ref()))
+    }
+
+    /// Zero: never.
+    fn coverage_every(&mut self, written: Option<&Spanned<Length>>) -> Option<Duration> {
+        let Some(written) = written else { return Some(COVERAGE_EVERY) };
+        let Length(every) = *written.get_ref();
+        if !every.is_zero() && every < LEAST_COVERAGE_EVERY {
+            let hint = "write \"1d\", or \"0s\" for never: each look reads all jobs of a month";
+            self.wrong(written, "`coverage_every` is shorter than 10m", hint);
+        }
+        (!every.is_zero()).then_some(every)
     }
 
     fn secret(&mut self, source: &Spanned<SecretSource>) -> Option<Secret> {

@@ -11,6 +11,7 @@ mod canary;
 mod declared;
 mod decode;
 mod file;
+mod jobs;
 mod labels;
 mod length;
 mod named;
@@ -128,7 +129,8 @@ fn read<P, T, N>(
         notify::read(&declared.notifiers, &kinds.notifiers, if all_read { &routes } else { &[] }, &mut named);
     let silences = silence::read(&declared.silences, if all_read { &routes } else { &[] }, options, problems);
     let upkeep = UpkeepPlan { silences, ..agent.upkeep };
-    Plan { agent: AgentPlan { upkeep, ..agent }, platforms, targets, notifiers, canaries, routes }
+    let landings = kinds.landings();
+    Plan { agent: AgentPlan { upkeep, ..agent }, platforms, targets, notifiers, canaries, routes, landings }
 }
 
 /// `[agent]`, or an empty table at the top of the file.

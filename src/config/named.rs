@@ -13,7 +13,7 @@ use super::{
     declared::{Declared, table},
     decode::{decode, kind_of},
     file::in_order,
-    labels, near,
+    jobs, labels, near,
     plan::{AgentPlan, PlatformPlan, TargetCaps, TargetPlan},
     problem::Problems,
     section::{Kind, Opening, Outputs, Section},
@@ -32,6 +32,7 @@ struct PlatformTable {
     labels: Option<labels::Written>,
     in_flight: Option<Spanned<i64>>,
     per_hour: Option<Spanned<i64>>,
+    jobs: Option<Vec<Spanned<labels::Written>>>,
 }
 
 /// Keys of `[target.NAME]`.
@@ -41,6 +42,7 @@ struct TargetTable {
     labels: Option<labels::Written>,
     rows_per_hour: Option<Spanned<i64>>,
     reads_per_hour: Option<Spanned<i64>>,
+    schemes: Option<Vec<Spanned<String>>>,
 }
 
 /// Keys that hold a table and are no kinds.
@@ -73,16 +75,21 @@ impl Reader<'_> {
         kinds: &[Kind<'_, P>],
     ) -> (Vec<PlatformPlan<P>>, Vec<Known<'t, PlatformName>>) {
         let (mut plans, mut known) = (Vec::new(), Vec::new());
+        let names: Vec<&str> = declared.iter().map(|declared| *declared.name.get_ref()).collect();
         for declared in declared {
             let name = self.name(declared, PlatformName::new);
             let (own, kind) = self.own::<PlatformTable, P>("platform", declared, kinds);
             let labels = labels::read(own.labels, &declared.section, self.problems);
             let in_flight = self.cap(declared, "in_flight", own.in_flight, IN_FLIGHT);
             let per_hour = self.cap(declared, "per_hour", own.per_hour, PER_HOUR);
+            let jobs = jobs::fields(own.jobs.unwrap_or_default(), declared, &names, self.problems);
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
+            let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
+            let outputs = known.last().and_then(|known| known.outputs.clone());
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(PlatformPlan { name, labels, in_flight, per_hour, driver });
+                let kind = of_kind;
+                plans.push(PlatformPlan { name, kind, labels, in_flight, per_hour, outputs, jobs, driver });
             }
         }
         (plans, known)
@@ -103,10 +110,12 @@ impl Reader<'_> {
                 rows_per_hour: self.limit(declared, "rows_per_hour", own.rows_per_hour, 1),
                 reads_per_hour: self.limit(declared, "reads_per_hour", own.reads_per_hour, TargetCaps::LEAST_READS),
             };
+            let schemes = jobs::schemes(own.schemes.unwrap_or_default(), declared, self.problems);
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
+            let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
             let driver = kind.and_then(|(kind, section)| self.open(declared, kind, section));
             if let (Some(name), Some(driver)) = (name, driver) {
-                plans.push(TargetPlan { name, labels, caps, driver });
+                plans.push(TargetPlan { name, kind: of_kind, labels, caps, schemes, driver });
             }
         }
         (plans, known)

@@ -10,7 +10,7 @@ use crate::{
         CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName,
         Timestamp,
     },
-    detect::Severity,
+    detect::{Severity, coverage::Landing, incident::LabelSet},
     http::Wire,
 };
 
@@ -29,6 +29,8 @@ pub struct Plan<P, T, N = NoNotifier> {
     pub canaries: Vec<CanaryPlan>,
     /// The product of each canary's lists, in file order, with ids that differ.
     pub routes: Vec<Arc<Route>>,
+    /// The kinds of targets there are, configured or not.
+    pub landings: Vec<Landing>,
 }
 
 /// `[agent]`.
@@ -52,6 +54,8 @@ pub struct AgentPlan {
     pub detect_within: Option<Duration>,
     /// Without it everything that changes state answers 403.
     pub token: Option<Secret>,
+    /// How often it looks by itself for what customers use and no route covers; none: never.
+    pub coverage_every: Option<Duration>,
     /// Proxy and extra CA bundle.
     pub wire: Wire,
     /// Times of silence, fire drills, and the sign of life.
@@ -119,12 +123,19 @@ pub struct HeartbeatPlan {
 pub struct PlatformPlan<P> {
     /// Its name.
     pub name: PlatformName,
+    /// Its kind, as the config names it.
+    pub kind: &'static str,
     /// Its labels, in file order.
     pub labels: Labels,
     /// Most runs in flight at once.
     pub in_flight: u32,
     /// Most runs begun in any hour.
     pub per_hour: u32,
+    /// The targets that it has a name for; none: it takes a target's own address.
+    pub outputs: Option<Vec<String>>,
+    /// Which of the jobs that its platform remembers ran here: every pair of one set must hold. The pair
+    /// `account` names the platform with whose access they are read. Empty: as the driver's own jobs are.
+    pub jobs: Vec<LabelSet>,
     /// The opened driver.
     pub driver: P,
 }
@@ -134,10 +145,14 @@ pub struct PlatformPlan<P> {
 pub struct TargetPlan<T> {
     /// Its name.
     pub name: TargetName,
+    /// Its kind, as the config names it.
+    pub kind: &'static str,
     /// Its labels, in file order.
     pub labels: Labels,
     /// What canaries may cost there.
     pub caps: TargetCaps,
+    /// Schemes of Result Output addresses that lead to targets like it. Empty: those of its kind.
+    pub schemes: Vec<String>,
     /// The opened driver.
     pub driver: T,
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     canary::{Mode, Secret},
+    detect::coverage::Landing,
     http::Wire,
 };
 
@@ -56,6 +57,9 @@ pub struct Kind<'a, T> {
     pub modes: &'static [Mode],
     /// Whether its table's `outputs` has a key for each target that it can write to.
     pub outputs: Outputs,
+    /// Of a kind of target: the schemes of the addresses that lead into one, and its table with all that a
+    /// user has to fill in (see [`Landing`]).
+    pub landing: (&'static [&'static str], &'static str),
 }
 
 /// Whether a kind of platform knows targets by names of its own.
@@ -76,12 +80,17 @@ impl<'a, T> Kind<'a, T> {
         modes: &'static [Mode],
         open: impl Fn(&Opening<'_>) -> Result<T, Problems> + 'a,
     ) -> Self {
-        Self { name, open: Box::new(open), modes, outputs: Outputs::Addressed }
+        Self { name, open: Box::new(open), modes, outputs: Outputs::Addressed, landing: (&[], "") }
     }
 
     /// The same for a platform that knows targets by names of its own if the config gives any.
     pub fn naming_outputs_if_given(self) -> Self {
         Self { outputs: Outputs::NamedIfGiven, ..self }
+    }
+
+    /// The same for a target that these schemes of Result Output lead into, and whose table looks like this.
+    pub fn landing(self, schemes: &'static [&'static str], example: &'static str) -> Self {
+        Self { landing: (schemes, example), ..self }
     }
 
     /// The same for a platform that knows targets by names of its own.
@@ -98,6 +107,17 @@ pub struct Kinds<'a, P, T, N> {
     pub targets: Vec<Kind<'a, T>>,
     /// `[notify.NAME.KIND]`.
     pub notifiers: Vec<Kind<'a, N>>,
+}
+
+impl<P, T, N> Kinds<'_, P, T, N> {
+    /// What is known of the kinds of targets.
+    pub(super) fn landings(&self) -> Vec<Landing> {
+        let of = |kind: &Kind<'_, T>| {
+            let (schemes, example) = kind.landing;
+            Landing { kind: kind.name, modes: kind.modes, schemes, example }
+        };
+        self.targets.iter().map(of).collect()
+    }
 }
 
 impl Section<'_> {

@@ -58,7 +58,7 @@ families! {
     WATCHED_SINCE gauge "route_watched_since_timestamp_seconds";
     /// 1 while nothing is sent over this route because somebody paused it; absent otherwise.
     ROUTE_PAUSED gauge "route_paused";
-    /// 1 for what the platforms have and no canary covers.
+    /// Customers' jobs of the last 30 days that went a way that no route covers; target_kind is none where no target can be.
     COVERAGE_GAP gauge "coverage_gap";
     /// Incidents that were told and are not over.
     INCIDENTS_OPEN gauge "incidents_open";

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    COVERAGE_GAP, DETECTION_BOUND, Family, HALF_EMPTY, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_INTERVAL,
-    ROUTE_PAUSED, ROUTE_UP, ROWS_TOTAL, RUNS_TOTAL, WATCHED_SINCE,
+    DETECTION_BOUND, Family, HALF_EMPTY, LAST_LANDED, LAST_VERDICT, ROUTE_INFO, ROUTE_INTERVAL, ROUTE_PAUSED, ROUTE_UP,
+    ROWS_TOTAL, RUNS_TOTAL, WATCHED_SINCE,
     text::{Page, label, label_name},
 };
 use crate::{
@@ -158,8 +158,6 @@ impl Routes {
         self.gauge(page, ROUTE_INTERVAL, |names, _| Some(names.interval));
         self.gauge(page, WATCHED_SINCE, |_, state| Some(state.since.as_secs_f64()));
         self.gauge(page, ROUTE_PAUSED, |names, _| self.paused.contains(&names.route).then_some(1.0));
-        // Nobody counts what is not covered yet.
-        page.family(COVERAGE_GAP);
         page.family(ROUTE_INFO);
         for names in self.names.iter() {
             match &*names.info {

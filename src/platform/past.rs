@@ -1,6 +1,8 @@
 //! What customers did on a platform, as it remembers: their jobs, and where their results are set to go.
 //! For impact (which of them lost an output) and coverage (which of their ways nobody watches).
 
+mod output;
+
 use async_trait::async_trait;
 
 use super::PlatformError;
@@ -83,8 +85,12 @@ pub struct Standing {
     pub fields: Vec<(&'static str, String)>,
     /// Where they go.
     pub output: Output,
-    /// A connection that jobs name, or a query that comes by itself.
+    /// A connection that jobs name, or a saved query.
     pub is_scheduled: bool,
+    /// Whose query it is.
+    pub owner: Option<String>,
+    /// When it comes next by itself; none: a connection, or a query that waits until somebody runs it.
+    pub next_at: Option<Timestamp>,
 }
 
 /// A platform that remembers what customers did. Looks once, like everything that a driver does.
@@ -98,5 +104,30 @@ pub trait Past: Send + Sync {
     async fn standing(&self) -> Result<Vec<Standing>, PlatformError>;
 
     /// The command by which somebody who may exports a job's result again; none: there is no such thing.
+    /// Secrets stand in it as names of environment variables.
     fn again(&self, job: &PastJob) -> Option<String>;
+
+    /// Whose jobs these are: two drivers that answer the same here are told the same jobs. It holds no
+    /// secret. None: nobody else is told them.
+    fn account(&self) -> Option<String> {
+        None
+    }
+
+    /// Fields that the jobs of this very platform have, among all that the account has: its engine, its
+    /// pool. Empty: all are its own.
+    fn own(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Whose platform it is: drivers that answer the same here have jobs of one account, though their keys may
+    /// show different ones of them. It holds no secret. None: as their keys say.
+    fn tenant(&self) -> Option<String> {
+        self.account()
+    }
+
+    /// The tables of another platform of the same account, called so, whose jobs have these fields instead.
+    /// None: there can be none.
+    fn sibling(&self, _name: &str, _fields: &[(&str, String)]) -> Option<String> {
+        None
+    }
 }

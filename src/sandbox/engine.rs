@@ -183,7 +183,7 @@ impl Engine {
         &self.world
     }
 
-    /// Adds a fault. It must not begin in the past: what was decided stays decided.
+    /// Adds a fault. It must not begin in the past, unless it is over: what was decided stays decided.
     pub fn add(&mut self, fault: Fault) -> FaultId {
         self.faults.push(fault);
         FaultId(self.faults.len() as u64 - 1)

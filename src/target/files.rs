@@ -25,7 +25,7 @@ pub(in crate::target) use written::{Reading, Written};
 
 use self::{count::Count, layout::unfinished, recent::Recent};
 use super::{
-    ControlBy, Swept, Target, TargetError,
+    ControlBy, Stands, Swept, Target, TargetError,
     decode::{self, Decoded},
     dialect::Dialect,
 };
@@ -80,6 +80,14 @@ pub type Below<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 pub trait Shelf: Send + Sync + fmt::Debug {
     /// Where the platform writes a key, with options as its address spells them.
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address;
+
+    /// Schemes of addresses that lead to such places.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// The key of an address, if it leads to this very place.
+    fn key_of(&self, _address: &str) -> Option<String> {
+        None
+    }
 
     /// Up to `most` files whose keys begin with `prefix` and sort after `after`, in order. A place
     /// with real folders visits those that `below` says matter, and may answer with more.
@@ -264,6 +272,15 @@ impl<S: Shelf> Files<S> {
         Ok(decoded)
     }
 
+    /// What a listing says of one file.
+    async fn listed(&self, key: &str) -> Result<Stands, TargetError> {
+        let page = self.shelf.list(key, None, 1, &|_| false).await?;
+        Ok(match page.objects.into_iter().find(|object| object.key == key) {
+            Some(object) => Stands::File { bytes: object.size, written_at: object.modified },
+            None => Stands::Nothing,
+        })
+    }
+
     /// Removes files from the start of a folder on, as long as they are old.
     async fn clear(
         &self,
@@ -330,6 +347,15 @@ impl<S: Shelf> Target for Files<S> {
             ControlBy::Write => within(PATIENCE, self.prove_by_writing()).await,
             ControlBy::Read => within(PATIENCE, self.prove_by_reading(since)).await,
         }
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        self.shelf.schemes()
+    }
+
+    async fn stands(&self, address: &str) -> Option<Result<Stands, TargetError>> {
+        let key = self.shelf.key_of(address)?;
+        Some(within(PATIENCE, self.listed(&key)).await)
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {

@@ -66,6 +66,20 @@ pub enum TargetError {
     },
 }
 
+/// What stands at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing.
+    Nothing,
+    /// A file, by the store's own account of it.
+    File {
+        /// Its length in bytes.
+        bytes: u64,
+        /// When it was written, by the store's clock, if it says so.
+        written_at: Option<Timestamp>,
+    },
+}
+
 /// How controls prove a target: the key `control` of those that can do either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,6 +129,17 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// [`Unproven`](TargetError::Unproven) if there is none. To others the time is nothing.
     async fn control_since(&self, _since: Timestamp) -> Result<(), TargetError> {
         self.control().await
+    }
+
+    /// Schemes of Result Output addresses that lead to targets of this kind.
+    fn schemes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What stands at an address of somebody else's output, as it is shown: whether, when and how much was
+    /// written there, never what. None: the address is not in this target, or a look would prove nothing.
+    async fn stands(&self, _address: &str) -> Option<Result<Stands, TargetError>> {
+        None
     }
 
     /// Removes canary rows older than a time; never anything else.

@@ -35,6 +35,16 @@ use crate::{
 /// Every way of writing that the platform's MySQL output knows.
 pub const MODES: &[Mode] = &Mode::ALL;
 
+/// What leads into it.
+pub const SCHEMES: &[&str] = &["mysql", "mariadb"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"[target.NAME.mysql]
+url        = { env = "LANDFALL_ENV_URL" }          # how the agent reads: mysql://USER:PASSWORD@HOST:PORT/DATABASE
+result_url = { env = "LANDFALL_ENV_RESULT_URL" }   # how the platform writes
+table      = "landfall_canary"
+"#;
+
 /// Longest a statement may take: a canary's table is read in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A server needs some time.
@@ -177,6 +187,10 @@ impl Target for MySql {
             ControlBy::Write => self.connections.run(&control::Proof { tables: &self.tables }).await,
             ControlBy::Read => self.connections.run(&control::Trace { tables: &self.tables, since }).await,
         }
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {

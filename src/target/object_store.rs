@@ -21,6 +21,18 @@ pub use settings::{Access, Azblob, Fs, Gcs, Place, S3, Settings};
 pub use written::open;
 
 pub use super::files::MODES;
+
+/// What leads into it. A store on S3 proves nothing of one at Google or on Azure, so these are not here.
+pub const SCHEMES: &[&str] = &["s3", "s3_v2"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"[target.NAME.object-store]
+bucket            = "example"                      # also: service = "gcs", "azblob" or "fs", with keys of their own
+region            = "us-east-1"
+prefix            = "landfall"
+access_key_id     = { env = "LANDFALL_ENV_KEY" }
+secret_access_key = { env = "LANDFALL_ENV_SECRET" }
+"#;
 use super::{
     Target,
     files::{Files, Walk},

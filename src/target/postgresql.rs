@@ -31,6 +31,16 @@ use crate::{
 /// Every way of writing that the platform's PostgreSQL output knows.
 pub const MODES: &[Mode] = &Mode::ALL;
 
+/// What leads into it.
+pub const SCHEMES: &[&str] = &["postgresql", "postgres", "pgsql"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"[target.NAME.postgresql]
+url        = { env = "LANDFALL_ENV_URL" }          # how the agent reads: postgresql://USER:PASSWORD@HOST/DATABASE
+result_url = { env = "LANDFALL_ENV_RESULT_URL" }   # how the platform writes
+table      = "landfall_canary"
+"#;
+
 /// Longest a statement may take: a canary's table is read in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A server needs some time.
@@ -181,6 +191,10 @@ impl Target for PostgreSql {
             ControlBy::Write => self.connections.run(&control::Proof { tables: &self.tables }).await,
             ControlBy::Read => self.connections.run(&control::Trace { tables: &self.tables, since }).await,
         }
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {

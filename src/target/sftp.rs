@@ -20,6 +20,17 @@ pub use settings::{Outlet, Server, Settings};
 pub use written::open;
 
 pub use super::files::MODES;
+
+/// What leads into it.
+pub const SCHEMES: &[&str] = &["sftp", "sftp_v2"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"[target.NAME.sftp]
+url        = "sftp://landfall@sftp.example.com/incoming/landfall"
+password   = { env = "LANDFALL_ENV_PASSWORD" }     # or key = { file = "id_ed25519" }
+host_key   = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"   # put the server's own here
+result_url = { env = "LANDFALL_ENV_RESULT_URL" }   # how the platform writes: sftp://USER:PASSWORD@HOST/PATH
+"#;
 use super::{
     Target,
     files::{Files, Walk},

@@ -40,6 +40,18 @@ use crate::{
 /// What the API's own output can do.
 pub const MODES: &[Mode] = &[Mode::Append, Mode::Replace];
 
+/// What leads into it.
+pub const SCHEMES: &[&str] = &["td", "treasure_data"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"[target.NAME.treasure-data-table]
+endpoint = "https://api.treasuredata.com"
+api_key  = { env = "LANDFALL_ENV_KEY" }            # queries, and writes its own row into landfall_canary__control
+database = "landfall"
+table    = "landfall_canary"
+engine   = "presto"                                # let another engine read than the one that writes
+"#;
+
 /// Longest wait for one answer of the API.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -140,6 +152,10 @@ impl Target for TreasureDataTable {
             Control::Write => self.prove_by_writing(self.due()).await,
             Control::Read => self.prove_by_reading(self.due()).await,
         }
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {

@@ -21,6 +21,15 @@ use crate::{
 /// HTTP output can only add.
 pub const MODES: &[Mode] = &[Mode::Append];
 
+/// What leads into it.
+pub const SCHEMES: &[&str] = &["web", "webs", "http", "https"];
+
+/// Its table with all that has to be filled in.
+pub const EXAMPLE: &str = r#"# The agent's own intake.
+[target.NAME.webhook]
+# intake_url = "https://landfall.example.com:9441" # how the platform reaches it, where that is not `intake`
+"#;
+
 /// Lost rows are looked for until three deadlines have passed; rows of runs that nobody looks for
 /// any more are not taken.
 const WATCHED_DEADLINES: u32 = 3;
@@ -199,6 +208,10 @@ impl Target for Webhook {
                 Err(TargetError::Nonsense { detail: format!("one delivery was made and {} are stored", found.len()) })
             }
         }
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
     }
 
     async fn sweep(&self, older_than: Timestamp) -> Result<Swept, TargetError> {

@@ -91,9 +91,9 @@ impl Report {
         let log = [said("cmdout"), said("stderr")].join("\n").trim().to_owned();
         Ok(Self {
             status,
-            created_at: time(&json["created_at"]),
-            started_at: time(&json["start_at"]),
-            ended_at: time(&json["end_at"]),
+            created_at: read_time(&json["created_at"]),
+            started_at: read_time(&json["start_at"]),
+            ended_at: read_time(&json["end_at"]),
             rows: json["num_records"].as_u64(),
             output: json["result"].as_str().and_then(scheme),
             export,
@@ -140,7 +140,7 @@ fn scheme(address: &str) -> Option<String> {
 
 /// Times of jobs: `2020-12-31 11:22:33 UTC`, the same with an offset, or RFC 3339; empty or null
 /// before they come.
-fn time(json: &Json) -> Option<Timestamp> {
+pub fn read_time(json: &Json) -> Option<Timestamp> {
     let text = json.as_str()?.trim();
     Timestamp::parse_rfc3339(text).or_else(|| {
         let with_offset = match text.strip_suffix("UTC") {
@@ -171,10 +171,10 @@ mod tests {
             "2020-12-31 06:22:33 -05:00",
             "2020-12-31T11:22:33Z",
         ] {
-            assert_eq!(time(&json!(text)), at, "{text}");
+            assert_eq!(read_time(&json!(text)), at, "{text}");
         }
         for nothing in [json!(""), json!(null), json!(17), json!("soon"), json!("UTC"), json!("é")] {
-            assert_eq!(time(&nothing), None, "{nothing}");
+            assert_eq!(read_time(&nothing), None, "{nothing}");
         }
     }
 

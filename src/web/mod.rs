@@ -3,8 +3,10 @@
 
 mod answer;
 mod api;
+mod coverage;
 mod guard;
 mod html;
+mod impact;
 mod intake;
 mod maintenance;
 mod notifications;
@@ -19,7 +21,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, middleware, routing};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use coverage::{Surveying, Surveys};
 pub use guard::Hosts;
+pub use impact::{Asking, Askings, Question};
 pub use intake::{Kept, intake_router};
 pub use serve::serve;
 pub use verify::{Request, Under, Verifications};
@@ -51,6 +55,10 @@ pub struct Doors {
     pub token: Option<Secret>,
     /// Verifications that were asked for.
     pub verifications: Arc<Verifications>,
+    /// Surveys of what customers use that were asked for.
+    pub surveys: Arc<Surveys>,
+    /// What was asked of incidents.
+    pub askings: Arc<Askings>,
     /// Names by which the agent may be addressed.
     pub hosts: Hosts,
     /// The agent's name, for the pages.
@@ -79,6 +87,24 @@ pub enum Order {
         request: Request,
         /// Where it is shown how it stands.
         under: Under,
+        /// Whether it has begun.
+        reply: Reply,
+    },
+    /// Ask the platforms what customers use.
+    Coverage {
+        /// How far back.
+        within: Duration,
+        /// Where it is shown how it stands.
+        surveying: Surveying,
+        /// Whether it has begun.
+        reply: Reply,
+    },
+    /// Find what an incident did to customers.
+    Impact {
+        /// Of which, and how.
+        question: Question,
+        /// Where it is shown how it stands.
+        asking: Asking,
         /// Whether it has begun.
         reply: Reply,
     },
@@ -180,6 +206,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/incidents", routing::get(api::incidents))
         .route("/api/v1/incidents/{id}", routing::get(api::incident))
         .route("/api/v1/incidents/{id}/resolve", routing::post(api::resolve))
+        .route("/api/v1/incidents/{id}/impact", routing::post(impact::begin))
+        .route("/api/v1/incidents/{id}/impact/{asked}", routing::get(impact::look))
         .route("/api/v1/deploys", routing::get(api::deploys).post(api::deploy))
         .route("/api/v1/silences", routing::get(maintenance::silences).post(maintenance::silence))
         .route("/api/v1/silences/{id}", routing::delete(maintenance::unsilence))
@@ -190,6 +218,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
         .route("/api/v1/verify", routing::post(verify::begin))
         .route("/api/v1/verify/{id}", routing::get(verify::look))
+        .route("/api/v1/coverage", routing::post(coverage::begin))
+        .route("/api/v1/coverage/{id}", routing::get(coverage::look))
         .route("/-/reload", routing::post(api::reload))
         .fallback(answer::nothing)
         .method_not_allowed_fallback(answer::not_so)

@@ -319,6 +319,37 @@ def connections(receiver):
         raises(errors.NotFoundError, td.delete_result, "receiver")
 
 
+def schedules(receiver):
+    with client() as td:
+        saved = {"type": "presto", "query": QUERY, "database": "flows", "result": f"web://user:secret@{receiver.at}/s"}
+        start = td.create_schedule("nightly", {**saved, "cron": "30 4 * * *", "timezone": "Asia/Tokyo", "delay": 60})
+        assert start > datetime.datetime.now(datetime.timezone.utc), start
+        assert (start.hour, start.minute) == (19, 30), start
+        td.create_schedule("by_hand", {**saved, "cron": "", "result": "", "type": "hive"})
+        raises(errors.AlreadyExistsError, td.create_schedule, "nightly", {**saved, "cron": "@daily"})
+        for bad in ({"cron": "every day"}, {"timezone": "Mars"}, {"result": "ftp://h/x"}, {"type": "pig"}, {"query": ""},
+                    {"engine_version": "newest"}, {"priority": 3}, {"retry_limit": -1}):
+            error = raises(errors.APIError, td.create_schedule, "bad", {**saved, "cron": "@daily", **bad})
+            assert error.startswith("422"), (bad, error)
+        raises(errors.NotFoundError, td.create_schedule, "bad", {**saved, "cron": "@daily", "database": "nowhere"})
+        by_hand, nightly = td.schedules()
+        assert (by_hand.name, by_hand.cron, by_hand.result_url) == ("by_hand", None, ""), vars(by_hand)
+        assert (nightly.cron, nightly.timezone, nightly.delay) == ("30 4 * * *", "Asia/Tokyo", 60), vars(nightly)
+        assert (nightly.type, nightly.database, nightly.user_name) == ("presto", "flows", "Account 1"), vars(nightly)
+        assert nightly.result_url == f"web://user:***@{receiver.at}/s" and nightly.next_time == start, vars(nightly)
+        assert by_hand.next_time is None or by_hand.next_time.year == 1970
+        td.update_schedule("nightly", {"cron": "0 * * * *", "name": "hourly"})
+        (_, hourly) = td.schedules()
+        assert (hourly.name, hourly.cron, hourly.delay, hourly.query) == ("hourly", "0 * * * *", 60, QUERY), vars(hourly)
+        assert hourly.next_time.minute == 0
+        raises(errors.NotFoundError, td.update_schedule, "nightly", {"cron": "0 * * * *"})
+        assert td.delete_schedule("hourly") == ("0 * * * *", QUERY)
+        raises(errors.NotFoundError, td.delete_schedule, "hourly")
+        assert td.delete_schedule("by_hand") == (None, QUERY) and td.schedules() == []
+    with client(TWO) as td:
+        assert td.schedules() == []
+
+
 def refused(call, *args):
     try:
         call(*args)
@@ -377,7 +408,8 @@ def main():
     print("ok lists_kills_and_keys", flush=True)
     receiver = outputs()
     connections(receiver)
-    print("ok outputs, connections", flush=True)
+    schedules(receiver)
+    print("ok outputs, connections, schedules", flush=True)
     bucket_faults()
     bodies()
     print("ok bucket_faults, bodies", flush=True)

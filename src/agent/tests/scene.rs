@@ -266,6 +266,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             intake: None,
             store: "scene.db".into(),
             detect_within: None,
+            coverage_every: None,
             token: None,
             wire: Wire::default(),
             upkeep: Default::default(),
@@ -273,16 +274,21 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
         },
         platforms: vec![PlatformPlan {
             name: on.clone(),
+            kind: "pretend",
             labels: Labels::default(),
             in_flight: 100,
             per_hour: u32::MAX,
+            outputs: None,
+            jobs: Vec::new(),
             driver: Arc::clone(platform) as _,
         }],
         targets: (names.iter().zip(places))
             .map(|(name, place)| TargetPlan {
                 name: name.clone(),
+                kind: "pretend",
                 labels: Labels::default(),
                 caps: Default::default(),
+                schemes: Vec::new(),
                 driver: Arc::clone(place) as _,
             })
             .collect(),
@@ -295,5 +301,6 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             sample: Sample::default(),
         }],
         routes: names.iter().map(route).collect(),
+        landings: Vec::new(),
     }
 }

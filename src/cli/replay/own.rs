@@ -21,15 +21,20 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
     let plan = kinds::load(config, &Intake::new(), true)?;
     let platform = |plan: &PlatformPlan<_>| PlatformPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        outputs: None,
+        jobs: Vec::new(),
         driver: (),
     };
     let target = |plan: &TargetPlan<_>| TargetPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: (),
     };
     Ok(Plan {
@@ -39,6 +44,7 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         agent: plan.agent,
         canaries: plan.canaries,
         routes: plan.routes,
+        landings: Vec::new(),
     })
 }
 

@@ -211,15 +211,20 @@ async fn fly(play: &Play, seed: u64) -> anyhow::Result<Played> {
 fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
     let platform = |plan: &PlatformPlan<()>| PlatformPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         in_flight: plan.in_flight,
         per_hour: plan.per_hour,
+        outputs: None,
+        jobs: Vec::new(),
         driver: Arc::new(direct.platform(&plan.name)) as Arc<dyn Platform>,
     };
     let target = |plan: &TargetPlan<()>| TargetPlan {
         name: plan.name.clone(),
+        kind: plan.kind,
         labels: plan.labels.clone(),
         caps: plan.caps,
+        schemes: Vec::new(),
         driver: Arc::new(direct.labelled_target(&plan.name, &plan.labels)) as Arc<dyn Target>,
     };
     Plan {
@@ -229,6 +234,7 @@ fn open(watch: &Watch, direct: &Direct) -> OpenPlan {
         notifiers: Vec::new(),
         canaries: watch.canaries.clone(),
         routes: watch.routes.clone(),
+        landings: Vec::new(),
     }
 }
 
@@ -245,6 +251,7 @@ fn watch(world: &World) -> Watch {
             intake: None,
             store: ":memory:".into(),
             detect_within: None,
+            coverage_every: None,
             token: None,
             wire: Wire::default(),
             upkeep: Default::default(),
@@ -253,17 +260,22 @@ fn watch(world: &World) -> Watch {
         platforms: (world.platforms.iter())
             .map(|platform| PlatformPlan {
                 name: platform.name.clone(),
+                kind: "sandbox",
                 labels: platform.labels.clone(),
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
+                outputs: None,
+                jobs: Vec::new(),
                 driver: (),
             })
             .collect(),
         targets: (world.targets.iter())
             .map(|target| TargetPlan {
                 name: target.clone(),
+                kind: "sandbox",
                 labels: crate::canary::Labels::default(),
                 caps: TargetCaps::default(),
+                schemes: Vec::new(),
                 driver: (),
             })
             .collect(),
@@ -276,6 +288,7 @@ fn watch(world: &World) -> Watch {
             sample: canary.sample,
         }],
         routes: world.routes(),
+        landings: Vec::new(),
     }
 }
 

@@ -113,10 +113,18 @@ fn probe_text(at: &Addresses, agent: SocketAddr) -> String {
         let labels: Vec<String> = platform.labels.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
         let engine = if name == "presto" { "presto" } else { "hive" };
         let account = if name == "hadoop2" { 2 } else { 1 };
+        // Which customers' jobs ran there: for `landfall impact`.
+        let jobs = match name {
+            "presto" => {
+                "jobs   = [{ type = \"presto\" }, { type = \"trino\" },\n          \
+                 { account = \"hadoop2\", type = \"presto\" }, { account = \"hadoop2\", type = \"trino\" }]\n"
+            }
+            _ => "",
+        };
         text.push_str(&format!(
             r#"[platform.{name}]
 labels = {{ {} }}
-[platform.{name}.treasure-data]
+{jobs}[platform.{name}.treasure-data]
 endpoint = "{endpoint}"
 api_key  = {{ file = "../secrets/account{account}.key" }}
 database = "landfall"

@@ -2,9 +2,11 @@
 //! follows each job and the export that is linked to it.
 
 mod follow;
+mod past;
 mod prepare;
 mod seed;
 mod settings;
+mod standing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +18,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::follow::phases;
-use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume};
+use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume, past::Past};
 use crate::{
     canary::{Mode, Phase, Run, Sample, Timestamp},
     config::{Opening, Problems},
@@ -220,6 +222,10 @@ impl Platform for TreasureData {
             Some(export) => stopped.and(self.kill(&export).await),
             None => stopped,
         }
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        Some(self)
     }
 }
 

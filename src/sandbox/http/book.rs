@@ -1,7 +1,7 @@
 //! The book of jobs: every job that is running, and finished ones until the book is full.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -67,6 +67,8 @@ pub(super) struct Job {
     pub(super) account: usize,
     /// `hive`, `presto`, `trino` or `result_export`.
     pub(super) kind: String,
+    /// Who submitted it, if it was not the account itself.
+    pub(super) owner: Option<Arc<str>>,
     /// The platform of the world that runs it.
     pub(super) platform: String,
     pub(super) query: Arc<str>,
@@ -174,6 +176,8 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     jobs: BTreeMap<u64, Job>,
+    /// By when they were accepted: those of the past may have been entered later.
+    order: BTreeSet<(Timestamp, u64)>,
     keys: HashMap<(usize, String), u64>,
     at_work: usize,
     bytes: usize,
@@ -197,6 +201,7 @@ impl Book {
         }
         self.at_work += usize::from(!job.status.is_final());
         self.bytes += job.weight();
+        self.order.insert((job.created_at, job.id));
         self.jobs.insert(job.id, job);
         self.shed();
     }
@@ -225,14 +230,16 @@ impl Book {
 
     /// All jobs, newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values().rev()
+        self.order.iter().rev().filter_map(|(_, id)| self.jobs.get(id))
     }
 
     /// The oldest finished jobs go once there are too many, or too much of them.
     fn shed(&mut self) {
         while self.jobs.len() - self.at_work > MOST_FINISHED || self.bytes > MOST_BYTES {
-            let oldest = self.jobs.iter().find(|(_, job)| job.status.is_final()).map(|(id, _)| *id);
+            let is_over = |id: &u64| self.jobs.get(id).is_some_and(|job| job.status.is_final());
+            let oldest = self.order.iter().map(|(_, id)| *id).find(is_over);
             let Some(gone) = oldest.and_then(|id| self.jobs.remove(&id)) else { return };
+            self.order.remove(&(gone.created_at, gone.id));
             self.bytes -= gone.weight();
             if let Some(key) = gone.domain_key {
                 self.keys.remove(&(gone.account, key));
@@ -257,6 +264,7 @@ mod tests {
             id,
             account: 0,
             kind: "presto".to_owned(),
+            owner: None,
             platform: "presto".to_owned(),
             query: "x".repeat(1 << 20).into(),
             database: "db".to_owned(),

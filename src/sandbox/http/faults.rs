@@ -9,7 +9,7 @@ use super::{
     house::House,
 };
 use crate::{
-    canary::{Mode, Timestamp},
+    canary::{Mode, Timestamp, time::parse_duration},
     sandbox::{Fault, FaultId, FaultKind, World},
 };
 
@@ -21,7 +21,7 @@ const MOST_EVER: u64 = 100_000;
 /// Adds a fault.
 pub(super) fn inject(house: &House, body: &[u8]) -> Answer {
     let now = house.now();
-    let fault = Fault::from_json(body, now).map_err(Trouble::unfit)?;
+    let fault = read(body, now).map_err(Trouble::unfit)?;
     let mut engine = house.engine();
     check(&fault, engine.world()).map_err(Trouble::unfit)?;
     if engine.faults(now).count() >= MOST {
@@ -34,6 +34,23 @@ pub(super) fn inject(house: &House, body: &[u8]) -> Answer {
         return Err(Trouble::unfit("too many faults in the life of one sandbox; start another"));
     }
     ok(json!({ "id": id }))
+}
+
+/// A fault whose times count from now; from before now, where it says `ago`.
+fn read(body: &[u8], now: Timestamp) -> Result<Fault, String> {
+    let Ok(Json::Object(mut json)) = serde_json::from_slice(body) else { return Fault::from_json(body, now) };
+    let Some(ago) = json.remove("ago") else { return Fault::from_json(body, now) };
+    let ago = ago.as_str().and_then(|ago| parse_duration(ago).ok());
+    let ago = ago.ok_or("`ago` must be a length of time, such as \"10h\"")?;
+    let fault = Fault::from_json(Json::Object(json).to_string().as_bytes(), now.minus(ago))?;
+    // What jobs did is decided: a fault of the past is one that customers of the past are to meet.
+    match fault.until {
+        Some(until) if until <= now => Ok(fault),
+        _ => {
+            Err("a fault that began some time `ago` must be over by now: give `until`, counted from its begin"
+                .to_owned())
+        }
+    }
 }
 
 /// Refuses what can never happen here: a `where` that names nothing, a reader that cannot be blinded.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{answer::Trouble, book::Book};
+use super::{answer::Trouble, book::Book, customers::Truth, schedules::Saved};
 use crate::{
     canary::{Secret, Timestamp},
     sandbox::{Engine, Place, Ticket, deliver::Courier, sql::Warehouse},
@@ -22,7 +22,7 @@ const QUERIES: usize = 4;
 /// Tells the time; the wall clock is asked in one place of the whole program, which is not here.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// An account: its key, its databases, its saved connections.
+/// An account: its key, its databases, its saved connections and queries.
 pub(super) struct Account {
     /// As it stands in messages.
     pub(super) number: u64,
@@ -31,6 +31,7 @@ pub(super) struct Account {
     pub(super) hive: &'static str,
     pub(super) warehouse: Arc<Warehouse>,
     pub(super) connections: Mutex<BTreeMap<String, Connection>>,
+    pub(super) schedules: Mutex<BTreeMap<String, Saved>>,
 }
 
 /// A saved connection: a Result Output URL by name.
@@ -56,6 +57,7 @@ pub(super) struct House {
     book: Mutex<Book>,
     tickets: Mutex<HashMap<(usize, String), Ticket>>,
     tasks: Mutex<JoinSet<()>>,
+    truths: Mutex<BTreeMap<u64, Truth>>,
 }
 
 /// A panic elsewhere leaves the values whole: they are changed in single steps.
@@ -81,6 +83,7 @@ impl House {
             book: Mutex::default(),
             tickets: Mutex::default(),
             tasks: Mutex::default(),
+            truths: Mutex::default(),
         }
     }
 
@@ -113,6 +116,11 @@ impl House {
         locked(&self.tasks).abort_all();
     }
 
+    /// Whose jobs and queries an account's are.
+    pub(super) fn user_of(&self, account: &Account) -> String {
+        format!("Account {}", account.number)
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         (self.now)()
     }
@@ -120,6 +128,11 @@ impl House {
     /// The book, never held across an await.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         locked(&self.book)
+    }
+
+    /// What became of customers' jobs, never held across an await.
+    pub(super) fn truths(&self) -> MutexGuard<'_, BTreeMap<u64, Truth>> {
+        locked(&self.truths)
     }
 
     /// The account of a key. Every account is compared in full, so that timing tells nothing.
@@ -141,6 +154,10 @@ fn same(one: &str, other: &str) -> bool {
 impl Account {
     pub(super) fn connections(&self) -> MutexGuard<'_, BTreeMap<String, Connection>> {
         locked(&self.connections)
+    }
+
+    pub(super) fn schedules(&self) -> MutexGuard<'_, BTreeMap<String, Saved>> {
+        locked(&self.schedules)
     }
 
     /// Asks the warehouse something that blocks.

@@ -84,7 +84,10 @@ fn job_json(house: &House, job: &Job) -> Json {
         "query": &*job.query,
         "url": format!("http://{}/sandbox/jobs#{}", house.address, job.id),
         "database": job.database,
-        "user_name": format!("Account {}", house.accounts[job.account].number),
+        "user_name": match &job.owner {
+            Some(owner) => owner.to_string(),
+            None => house.user_of(&house.accounts[job.account]),
+        },
         "created_at": plain_time(job.created_at),
         "updated_at": plain_time(job.updated_at),
         "start_at": time(job.started_at),

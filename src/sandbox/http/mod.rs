@@ -5,6 +5,7 @@
 mod answer;
 mod book;
 mod connections;
+mod customers;
 mod faults;
 mod folder;
 mod house;
@@ -12,6 +13,7 @@ mod jobs;
 mod request;
 mod results;
 mod routes;
+mod schedules;
 mod submit;
 mod tables;
 pub(super) mod wire;
@@ -202,6 +204,7 @@ pub async fn bind(settings: Settings) -> Result<Bound, StartError> {
             hive: account.hive,
             warehouse: Arc::new(Warehouse::new(room)),
             connections: Mutex::default(),
+            schedules: Mutex::default(),
         });
     }
     let place =

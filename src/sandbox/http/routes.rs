@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Trouble, ok},
-    connections, faults,
+    connections, customers, faults,
     house::House,
     jobs,
     request::{Call, Head, is_local_host},
-    submit, tables,
+    schedules, submit, tables,
     wire::{HangUp, Reply},
 };
 use crate::sandbox::{self, Place};
@@ -176,6 +176,11 @@ async fn dispatch(house: &Arc<House>, who: Option<usize>, call: Call) -> Answer 
         ["result", "delete", name] if post => connections::delete(account, name),
         ["connections", "lookup"] if get => connections::lookup(account, params),
 
+        ["schedule", "list"] if get => schedules::list(house, at),
+        ["schedule", "create", name] if post => schedules::create(house, at, name, params).await,
+        ["schedule", "update", name] if post => schedules::update(house, at, name, params).await,
+        ["schedule", "delete", name] if post => schedules::delete(house, at, name),
+
         ["user", "apikey", "validate"] if get => ok(json!({ "status": "ok" })),
         _ => Err(unknown(&method, &call.path)),
     }
@@ -195,6 +200,11 @@ async fn own(house: &Arc<House>, head: Head, body: Body) -> Answer {
         ("GET", ["sandbox", "faults"]) => faults::list(house),
         ("DELETE", ["sandbox", "faults", id]) => faults::mend(house, id),
         ("GET", ["sandbox", "jobs"]) => faults::jobs(house),
+        ("POST", ["sandbox", "customers"]) => {
+            let body = head.json_body(body).await?;
+            customers::enter(house, &body)
+        }
+        ("GET", ["sandbox", "customers"]) => customers::truths(house),
         _ => Err(unknown(&method, &path)),
     }
 }

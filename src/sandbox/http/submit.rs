@@ -74,7 +74,15 @@ fn destination(
     if params.get("result_connection_id").is_some() {
         return Err(Trouble::unfit("'result_connection_id' is not supported here; use 'result'"));
     }
-    let Some(result) = params.get("result") else { return Ok(None) };
+    params.get("result").map(|result| destination_of(house, account, result)).transpose()
+}
+
+/// Where a result should go that says so like this.
+pub(super) fn destination_of(
+    house: &House,
+    account: usize,
+    result: &str,
+) -> Result<(Destination, Secret, usize), Trouble> {
     let url = connections::resolve(&house.accounts[account], result)?;
     let to: Destination = url.reveal().parse().map_err(|error| Trouble::unfit(format!("{error}")))?;
     house.courier.permits(&to).map_err(|error| Trouble::unfit(format!("invalid Result Output URL: {error}")))?;
@@ -87,7 +95,24 @@ fn destination(
         },
         _ => account,
     };
-    Ok(Some((to, url, owner)))
+    Ok((to, url, owner))
+}
+
+/// Checks a query that is saved to be run later.
+pub(super) fn check_saved(
+    kind: &str,
+    query: &str,
+    engine_version: Option<&str>,
+    pool_name: Option<&str>,
+) -> Result<(), Trouble> {
+    let Some((dialect, longest)) = engine_of(kind) else {
+        let shown: String = kind.chars().take(60).collect();
+        return Err(Trouble::unfit(format!("Validation failed: Type '{shown}' is not supported")));
+    };
+    if query.chars().count() > longest {
+        return Err(Trouble::unfit(format!("query is longer than {longest} characters")));
+    }
+    check_engine(engine_version, pool_name, dialect, "Engine version is not included")
 }
 
 /// Where a submit happens, as far as it can be read before it is understood.
@@ -112,7 +137,8 @@ pub(super) async fn issue(
     if query.chars().count() > longest {
         return Err(Trouble::unfit(format!("query is longer than {longest} characters")));
     }
-    check_engine(params, dialect)?;
+    let (version, pool) = (params.get("engine_version"), params.get("pool_name"));
+    check_engine(version, pool, dialect, "Job engine version is invalid")?;
     let order = Order::read(params)?;
     let output = destination(house, account, params)?;
     let name = database.clone();
@@ -121,14 +147,19 @@ pub(super) async fn issue(
     ok(json!({ "job": id.to_string(), "job_id": id.to_string(), "database": database }))
 }
 
-fn check_engine(params: &Params, dialect: Dialect) -> Result<(), Trouble> {
-    if let Some(version) = params.get("engine_version") {
+fn check_engine(
+    version: Option<&str>,
+    pool: Option<&str>,
+    dialect: Dialect,
+    wrong_version: &str,
+) -> Result<(), Trouble> {
+    if let Some(version) = version {
         let number = !version.is_empty() && version.chars().all(|c| c.is_ascii_digit() || c == '.');
         if !["stable", "experimental"].contains(&version) && !number {
-            return Err(Trouble::unfit("Job engine version is invalid"));
+            return Err(Trouble::unfit(wrong_version));
         }
     }
-    match params.get("pool_name") {
+    match pool {
         Some(pool) if dialect == Dialect::Presto && pool != "default" => {
             let shown: String = pool.chars().take(60).collect();
             Err(Trouble::bad(format!("Presto resource pool with name '{shown}' does not exist")))
@@ -221,6 +252,7 @@ fn start(
             id,
             account,
             kind,
+            owner: None,
             platform,
             query,
             database: database.clone(),

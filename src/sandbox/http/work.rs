@@ -123,7 +123,7 @@ impl House {
         };
         let guesses = self.engine().world().guesses;
         let is_query = matches!(task.source, Source::Query(_));
-        let link = (is_query && guesses.export_is_linked).then(|| self.link(task));
+        let link = (is_query && guesses.export_is_linked).then(|| self.link(task.id));
         if is_query && link.is_some() && !guesses.success_waits_for_export {
             self.finish(task.id, self.now(), Status::Success, "");
         }
@@ -140,10 +140,10 @@ impl House {
     }
 
     /// Makes the job that writes a query's result out.
-    fn link(&self, task: &Task) -> u64 {
+    pub(super) fn link(&self, of: u64) -> u64 {
         let now = self.now();
         let mut book = self.book();
-        let Some(query) = book.get(task.id).cloned() else { return task.id };
+        let Some(query) = book.get(of).cloned() else { return of };
         let id = book.next_id();
         book.add(Job {
             id,
@@ -158,10 +158,10 @@ impl House {
             cmdout: String::new(),
             stderr: String::new(),
             linked_export: None,
-            export_of: Some(task.id),
+            export_of: Some(of),
             ..query
         });
-        book.change(task.id, now, |job| {
+        book.change(of, now, |job| {
             job.linked_export = Some(id);
             job.exports_at = Some(now);
         });
@@ -232,7 +232,7 @@ impl House {
     }
 
     /// Ends a job as the faults have it, unless the rows themselves could not be written.
-    fn say(&self, id: u64, says: Ending, done: Result<(), String>) {
+    pub(super) fn say(&self, id: u64, says: Ending, done: Result<(), String>) {
         let now = self.now();
         match (done, says) {
             (Err(why), _) => self.finish(id, now, Status::Error, &why),
@@ -244,7 +244,7 @@ impl House {
         }
     }
 
-    fn finish(&self, id: u64, now: Timestamp, status: Status, why: &str) {
+    pub(super) fn finish(&self, id: u64, now: Timestamp, status: Status, why: &str) {
         let mut book = self.book();
         let link = book.get(id).and_then(|job| job.linked_export);
         book.change(id, now, |job| {
@@ -259,7 +259,7 @@ impl House {
         }
     }
 
-    async fn wait_until(&self, at: Timestamp) {
+    pub(super) async fn wait_until(&self, at: Timestamp) {
         // By the house's clock, in one piece: a job lives a second.
         tokio::time::sleep(at.since(self.now())).await;
     }

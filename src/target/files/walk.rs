@@ -40,6 +40,9 @@ pub(in crate::target) trait Folders: Send + Sync + fmt::Debug {
     /// Where the platform writes a key, with options as its address spells them.
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address;
 
+    /// Schemes of addresses that lead to such places.
+    fn schemes(&self) -> &'static [&'static str];
+
     /// All that stands in a folder, `most` at most; `None` if there is no such folder.
     async fn entries(&self, folder: &str, most: usize) -> Result<Option<Vec<Entry>>, TargetError>;
 
@@ -64,6 +67,10 @@ pub(in crate::target) struct Walk<F>(pub(in crate::target) F);
 impl<F: Folders> Shelf for Walk<F> {
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address {
         self.0.address(key, options, mode)
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        self.0.schemes()
     }
 
     /// All that there is at once, whatever was asked for: a second page would cost as much as the first.

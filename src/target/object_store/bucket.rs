@@ -127,6 +127,14 @@ impl Shelf for Bucket {
         self.place.address(key, options, mode)
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        self.place.schemes()
+    }
+
+    fn key_of(&self, address: &str) -> Option<String> {
+        self.place.key_of(address)
+    }
+
     async fn list(
         &self,
         prefix: &str,

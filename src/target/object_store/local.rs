@@ -71,6 +71,10 @@ impl Folders for Local {
         self.place.address(key, options, mode)
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        self.place.schemes()
+    }
+
     async fn entries(&self, folder: &str, most: usize) -> Result<Option<Vec<Entry>>, TargetError> {
         let read = move |path: &Path| {
             let mut entries = Vec::new();

@@ -142,6 +142,28 @@ impl Place {
         Address { url: Secret::new(url), shown, place: key, mode }
     }
 
+    /// Schemes of addresses that lead to such places.
+    pub(super) fn schemes(&self) -> &'static [&'static str] {
+        match self {
+            Place::S3(_) => super::SCHEMES,
+            Place::Gcs(_) => &["gs", "gcs"],
+            Place::Azblob(_) => &["azblob", "azure_blob_storage"],
+            Place::Fs(_) => &["file"],
+        }
+    }
+
+    /// The key of an address, as it is shown, that leads into this bucket: `s3://…@/bucket/path?…`.
+    pub(super) fn key_of(&self, address: &str) -> Option<String> {
+        let Place::S3(s3) = self else { return None };
+        let (_, rest) = address.strip_prefix("s3://")?.split_once("@/")?;
+        let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, key) = place.split_once('/')?;
+        let elsewhere = |option: &str| option.strip_prefix("region=").is_some_and(|region| region != s3.region);
+        let decoded = |text: &str| Some(percent_encoding::percent_decode_str(text).decode_utf8().ok()?.into_owned());
+        let is_ours = decoded(bucket)? == s3.bucket && !options.split('&').any(elsewhere);
+        decoded(key).filter(|key| is_ours && !key.is_empty())
+    }
+
     /// What must never be told.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         match self {

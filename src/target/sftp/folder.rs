@@ -121,6 +121,10 @@ impl Folders for Folder {
         self.outlet.address(key, &self.prefix, options, mode)
     }
 
+    fn schemes(&self) -> &'static [&'static str] {
+        super::SCHEMES
+    }
+
     async fn entries(&self, folder: &str, most: usize) -> Result<Option<Vec<Entry>>, TargetError> {
         let path = self.path(folder);
         self.sessions

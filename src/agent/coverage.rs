@@ -1,0 +1,369 @@
+//! Coverage: asks the platforms what customers use, and keeps what it was told, so that another config is held
+//! against it without asking again.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::{
+    clock::Clock,
+    craft::Dice,
+    lifecycle::OpenPlan,
+    past::{self, Bounds},
+};
+use crate::{
+    canary::{PlatformName, Timestamp},
+    config::{PlatformPlan, TargetPlan},
+    detect::{
+        coverage::{self, Coverage, DIFFER_BY, Fields, Fleet, Pace, Runner, Sends, Sink, Survey, Unheard, Way},
+        incident::LabelSet,
+    },
+    metrics::{Metrics, Uncovered},
+    platform::{
+        Platform, PlatformError,
+        past::{Ended, Output, Past, PastJob, Standing},
+    },
+    target::Target,
+};
+
+/// How far back the agent looks by itself: what comes once a month is seen.
+pub const WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The agent looks by itself so long after it has begun: runs come first.
+const FIRST: Duration = Duration::from_secs(300);
+/// What stands is asked for again after these.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+/// What the API calls a job that writes another's result out.
+const EXPORT: &str = "result_export";
+/// The scheme of an output that names a saved connection.
+const NAMED: &str = "name";
+
+/// Asks, compares, and remembers.
+pub struct Surveyor {
+    clock: Clock,
+    dice: Dice,
+    metrics: Option<Arc<Metrics>>,
+    began: Timestamp,
+    state: Mutex<State>,
+    /// One at a time: each reads a month of jobs.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    watched: Arc<Watched>,
+    /// The newest that looked as far back as the agent does by itself.
+    last: Option<Survey>,
+}
+
+/// What is watched, and who can be asked.
+struct Watched {
+    platforms: Vec<(PlatformName, Arc<dyn Platform>)>,
+    fleet: Fleet,
+}
+
+impl Surveyor {
+    pub(super) fn new(plan: &OpenPlan, clock: Clock, dice: Dice, metrics: Option<Arc<Metrics>>) -> Arc<Self> {
+        let state = State { watched: Arc::new(Watched::of(plan, clock.now())), last: None };
+        let began = clock.now();
+        Arc::new(Self { clock, dice, metrics, began, state: Mutex::new(state), turn: tokio::sync::Mutex::default() })
+    }
+
+    /// Never held across an await.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another plan: what is known is held against it at once.
+    pub(super) fn configure(&self, plan: &OpenPlan) {
+        let watched = Arc::new(Watched::of(plan, self.clock.now()));
+        let mut state = self.state();
+        state.watched = Arc::clone(&watched);
+        if let Some(last) = &state.last {
+            self.export(&watched.compare(last));
+        }
+    }
+
+    /// Asks every platform that remembers. `show`: so many jobs were read.
+    pub async fn look(&self, within: Duration, mut show: impl FnMut(u64)) -> Coverage {
+        let _turn = self.turn.lock().await;
+        let watched = Arc::clone(&self.state().watched);
+        let survey = watched.survey(within, &self.clock, &self.dice, &mut show).await;
+        // The config may have changed meanwhile.
+        let mut state = self.state();
+        let found = state.watched.compare(&survey);
+        if within == WITHIN {
+            self.export(&found);
+            state.last = Some(survey);
+        }
+        found
+    }
+
+    /// Looks again and again.
+    pub(super) async fn keep_looking(self: Arc<Self>, every: Duration) {
+        if !self.state().watched.platforms.iter().any(|(_, platform)| platform.past().is_some()) {
+            return;
+        }
+        loop {
+            let last = self.state().last.as_ref().map(|survey| survey.at);
+            let due = last.map_or(self.began.plus(FIRST.min(every)), |last| last.plus(every));
+            self.clock.sleep_until(due).await;
+            let found = self.look(WITHIN, |_| ()).await;
+            for Unheard { platform, because } in &found.unheard {
+                warn!(%platform, "could not tell what customers use: {because}");
+            }
+            let closable = found.gaps().filter(|gap| gap.can_close()).count();
+            info!(gaps = found.gaps().count(), closable, "looked for what customers use and no route covers");
+        }
+    }
+
+    fn export(&self, found: &Coverage) {
+        let Some(metrics) = &self.metrics else { return };
+        let mut series: BTreeMap<Uncovered, u64> = BTreeMap::new();
+        for gap in found.gaps() {
+            let of = Uncovered {
+                platform: gap.platform.clone(),
+                engine: gap.engine.clone(),
+                target_kind: gap.target_kind.clone(),
+                mode: gap.mode,
+            };
+            *series.entry(of).or_default() += gap.jobs;
+        }
+        metrics.uncovered(series);
+    }
+}
+
+/// Holds what customers use against a plan.
+pub fn compare(plan: &OpenPlan, survey: &Survey, now: Timestamp) -> Coverage {
+    Watched::of(plan, now).compare(survey)
+}
+
+impl Watched {
+    fn of(plan: &OpenPlan, now: Timestamp) -> Self {
+        let platforms: Vec<_> =
+            plan.platforms.iter().map(|platform| (platform.name.clone(), Arc::clone(&platform.driver))).collect();
+        let runners = plan.platforms.iter().filter_map(|platform| {
+            let past = platform.driver.past()?;
+            let route = plan.routes.iter().find(|route| route.platform == platform.name);
+            let canary = route.and_then(|route| plan.canary(&route.canary));
+            let pace = canary.map_or(Pace::USUAL, |canary| Pace {
+                every: canary.schedule.longest_gap(now),
+                objective: canary.objective,
+                deadline: canary.deadline,
+            });
+            Some(Runner {
+                platform: platform.name.clone(),
+                kind: platform.kind,
+                account: account_of(&platform.name, past),
+                sends: sends(plan, platform, past),
+                outputs: platform.outputs.clone(),
+                pace,
+            })
+        });
+        let fleet = Fleet {
+            runners: runners.collect(),
+            targets: plan.targets.iter().map(sink).collect(),
+            routes: plan.routes.clone(),
+            landings: plan.landings.clone(),
+            taken: [
+                plan.platforms.iter().map(|platform| platform.name.to_string()).collect(),
+                plan.targets.iter().map(|target| target.name.to_string()).collect(),
+                plan.canaries.iter().map(|canary| canary.name.to_string()).collect(),
+            ],
+        };
+        Self { platforms, fleet }
+    }
+
+    fn compare(&self, survey: &Survey) -> Coverage {
+        let sibling = |beside: &PlatformName, name: &str, fields: &Fields| {
+            let (_, platform) = self.platforms.iter().find(|(known, _)| known == beside)?;
+            let given = DIFFER_BY.into_iter().zip(fields);
+            let given: Vec<_> = given.filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+            platform.past()?.sibling(name, &given)
+        };
+        coverage::coverage(survey, &self.fleet, &sibling)
+    }
+
+    async fn survey(&self, within: Duration, clock: &Clock, dice: &Dice, show: &mut impl FnMut(u64)) -> Survey {
+        let mut reading = Reading {
+            survey: Survey::new(clock.now(), within),
+            clock,
+            dice,
+            seen: HashSet::new(),
+            exports: HashMap::new(),
+            connections: HashMap::new(),
+        };
+        let mut asked: HashSet<String> = HashSet::new();
+        for (name, platform) in &self.platforms {
+            let Some(past) = platform.past() else { continue };
+            // One with the same access is told the same.
+            if past.account().is_some_and(|account| !asked.insert(account)) {
+                continue;
+            }
+            if let Err(because) = reading.read(name, past, show).await {
+                reading.survey.unheard.push(Unheard { platform: name.clone(), because });
+            }
+        }
+        reading.survey
+    }
+}
+
+/// Which jobs run on a platform: those that the config says, or those that the driver sends.
+fn sends(plan: &OpenPlan, platform: &PlatformPlan<Arc<dyn Platform>>, past: &dyn Past) -> Vec<Sends> {
+    if platform.jobs.is_empty() {
+        let fields = fields(&past.own());
+        return vec![Sends { account: account_of(&platform.name, past), fields, is_any_else: false }];
+    }
+    let set = |written: &LabelSet| {
+        let value = |wanted: &str| written.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let shown_by = match value("account") {
+            Some(other) => plan.platforms.iter().find(|known| known.name.as_str() == other)?,
+            None => platform,
+        };
+        let account = account_of(&shown_by.name, shown_by.driver.past()?);
+        let fields = DIFFER_BY.map(|name| value(name).map(str::to_owned));
+        Some(Sends { account, fields, is_any_else: true })
+    };
+    platform.jobs.iter().filter_map(set).collect()
+}
+
+fn sink(target: &TargetPlan<Arc<dyn Target>>) -> Sink {
+    let schemes = match &target.schemes[..] {
+        [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
+        written => written.to_vec(),
+    };
+    Sink { name: target.name.clone(), kind: target.kind, schemes }
+}
+
+/// Whose jobs a platform shows, as a number that holds for this process.
+pub fn account_of(name: &PlatformName, past: &dyn Past) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match past.tenant() {
+        Some(tenant) => (true, tenant).hash(&mut hasher),
+        None => (false, name.as_str()).hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn fields(pairs: &[(&'static str, String)]) -> Fields {
+    DIFFER_BY.map(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
+}
+
+/// A job that writes another's result out.
+struct Export {
+    output: Output,
+    id: String,
+    at: Option<Timestamp>,
+    ended: Ended,
+    owner: Option<String>,
+}
+
+/// What is being read.
+struct Reading<'a> {
+    survey: Survey,
+    clock: &'a Clock,
+    dice: &'a Dice,
+    /// Jobs, by account and id: two keys may show the same.
+    seen: HashSet<(u64, String)>,
+    /// Exports by the job whose result they write: that one comes later, being older.
+    exports: HashMap<(u64, String), Vec<Export>>,
+    /// What saved connections lead to.
+    connections: HashMap<(u64, String), Output>,
+}
+
+impl Reading<'_> {
+    /// All of one account, as far back as is asked for.
+    async fn read(&mut self, name: &PlatformName, past: &dyn Past, show: &mut impl FnMut(u64)) -> Result<(), String> {
+        let account = account_of(name, past);
+        let unread = match self.asked(past).await {
+            Ok(standing) => {
+                self.standing(account, standing);
+                None
+            }
+            // The jobs say more than these.
+            Err(error) => Some(format!("its connections and schedules cannot be read: {error}")),
+        };
+        let since = self.survey.at.minus(self.survey.within);
+        let read = past::read(past, since, Bounds::default(), self.clock, self.dice).await;
+        for job in read.jobs {
+            self.job(account, job);
+        }
+        show(self.seen.len() as u64);
+        read.cut.or(unread).map_or(Ok(()), Err)
+    }
+
+    /// What stands, asked again where that may help.
+    async fn asked(&self, past: &dyn Past) -> Result<Vec<Standing>, PlatformError> {
+        for pause in AGAIN {
+            match past.standing().await {
+                Err(error) if error.may_pass() => self.clock.sleep_until(self.clock.now().plus(pause)).await,
+                answer => return answer,
+            }
+        }
+        past.standing().await
+    }
+
+    fn standing(&mut self, account: u64, standing: Vec<Standing>) {
+        let (saved, connections): (Vec<_>, Vec<_>) = standing.into_iter().partition(|standing| standing.is_scheduled);
+        for connection in connections {
+            self.survey.connection(account, &connection.output.scheme);
+            self.connections.insert((account, connection.name), connection.output);
+        }
+        for saved in saved {
+            let fields = fields(&saved.fields);
+            self.survey.tells(account, &fields);
+            if let Some(next_at) = saved.next_at {
+                let way = self.way(account, fields, &saved.output);
+                self.survey.schedule(way, next_at, saved.owner.as_deref());
+            }
+        }
+    }
+
+    fn job(&mut self, account: u64, job: PastJob) {
+        if !self.seen.insert((account, job.id.clone())) {
+            return;
+        }
+        let its = fields(&job.fields);
+        if job.field("type") == Some(EXPORT) {
+            let Some(target) = job.field("result_export_target_job_id").map(str::to_owned) else { return };
+            let Some(output) = job.output else { return };
+            let export = Export { output, id: job.id, at: job.created_at, ended: job.ended, owner: job.owner };
+            self.exports.entry((account, target)).or_default().push(export);
+            return;
+        }
+        self.survey.tells(account, &its);
+        let exports = self.exports.remove(&(account, job.id.clone())).unwrap_or_default();
+        if job.is_canary {
+            return;
+        }
+        // What its own export does is the job's own way; one that was made again may go another.
+        let again = exports.into_iter().filter(|export| {
+            let own = job.field("linked_result_export_job_id") == Some(export.id.as_str());
+            !own && job.output.as_ref().is_none_or(|output| output.shown != export.output.shown)
+        });
+        for export in again {
+            let way = self.way(account, its.clone(), &export.output);
+            self.survey.job(way, export.at, ended_badly(export.ended), export.owner.as_deref());
+        }
+        if let Some(output) = &job.output {
+            let way = self.way(account, its, output);
+            self.survey.job(way, job.created_at, ended_badly(job.ended), job.owner.as_deref());
+        }
+    }
+
+    /// The way of an output. One that names a saved connection leads where that leads.
+    fn way(&self, account: u64, fields: Fields, output: &Output) -> Way {
+        let named = (output.scheme == NAMED).then(|| output.shown.split(':').next().unwrap_or_default().to_owned());
+        let connection = named.and_then(|name| self.connections.get(&(account, name)));
+        let scheme = connection.unwrap_or(output).scheme.clone();
+        let mode = output.mode.or_else(|| connection.and_then(|connection| connection.mode));
+        Way { account, fields, scheme, mode }
+    }
+}
+
+fn ended_badly(ended: Ended) -> bool {
+    matches!(ended, Ended::Error | Ended::Killed)
+}

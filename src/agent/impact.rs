@@ -1,0 +1,383 @@
+//! Impact: what an incident did to customers, from the ledger and from what platforms remember.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    craft::{Craft, Pad},
+    lifecycle::OpenPlan,
+    past::{self, Bounds},
+};
+use crate::{
+    canary::{Outcome, Phase, PlatformName, RouteId, Timestamp, Verdict},
+    detect::{
+        Incident,
+        impact::{self, Account, Flown, Ground, Hit, Impact, Scene, Sink, Span, bracket, can_be_silent, struck},
+        incident::LabelSet,
+        verification::Pairs,
+    },
+    platform::past::{Ended, PastJob},
+    store::{RunRecord, Store, StoreError},
+    target::{Stands, TargetError},
+};
+
+/// Jobs on a list at most: more are no list of customers to call.
+const MOST_HITS: usize = 20_000;
+/// Runs of a route that are read at first, and at most.
+const RUNS: (u32, u32) = (200, 10_000);
+/// Routes whose runs are read: those of an incident are many only in large fleets, and each says the same.
+const ROUTES: usize = 64;
+/// Looks at targets, each a listing of one file, at most.
+const MOST_LOOKS: usize = 2_000;
+/// Longest wait for one.
+const LOOK: Duration = Duration::from_secs(20);
+/// A store's clock may say that a file came so long after its job was over.
+const SETTLES: Duration = Duration::from_secs(60);
+/// Platforms tell times in whole seconds, cut.
+const CUT: Duration = Duration::from_secs(1);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which incident.
+    pub incident: Incident,
+    /// A job whose query began this long before the bracket may still have been at work in it.
+    pub longest_job: Duration,
+    /// Whether targets are looked at too.
+    pub check: bool,
+}
+
+/// How jobs map to what is watched, and by whose access they are read.
+#[derive(Debug, Default)]
+pub struct Scenery {
+    scene: Scene,
+    accounts: Vec<Access>,
+    /// Platforms that remember nothing that could be asked.
+    forgetful: Vec<PlatformName>,
+}
+
+/// An account, and who can read it.
+#[derive(Debug)]
+struct Access {
+    platforms: Vec<PlatformName>,
+    pad: Arc<Pad>,
+}
+
+impl Scenery {
+    /// Of a plan.
+    pub(super) fn of(plan: &OpenPlan, pads: &HashMap<PlatformName, Arc<Pad>>) -> Self {
+        let mut scenery = Self::default();
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for platform in &plan.platforms {
+            let (Some(past), Some(pad)) = (platform.driver.past(), pads.get(&platform.name)) else {
+                scenery.forgetful.push(platform.name.clone());
+                continue;
+            };
+            let next = scenery.accounts.len();
+            let number = past.account().map_or(next, |account| *known.entry(account).or_insert(next));
+            if number == next {
+                scenery.accounts.push(Access { platforms: Vec::new(), pad: Arc::clone(pad) });
+            }
+            scenery.accounts[number].platforms.push(platform.name.clone());
+            numbers.insert(platform.name.as_str(), number);
+        }
+        for platform in &plan.platforms {
+            let own = numbers.get(platform.name.as_str()).copied();
+            let set = |written: &LabelSet| {
+                let named = written.iter().find(|(name, _)| name == "account");
+                let account = named.map_or(own, |(_, other)| numbers.get(other.as_str()).copied())?;
+                Some((account, written.iter().filter(|(name, _)| name != "account").cloned().collect()))
+            };
+            let jobs: Vec<(usize, LabelSet)> = match (&platform.jobs[..], own, platform.driver.past()) {
+                ([], Some(own), Some(past)) => {
+                    vec![(own, past.own().into_iter().map(|(name, value)| (name.to_owned(), value)).collect())]
+                }
+                (written, ..) => written.iter().filter_map(set).collect(),
+            };
+            let (name, labels) = (platform.name.to_string(), platform.labels.clone());
+            scenery.scene.platforms.push(Ground { name, labels, jobs });
+        }
+        for target in &plan.targets {
+            let schemes = match &target.schemes[..] {
+                [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
+                written => written.to_vec(),
+            };
+            let (name, labels) = (target.name.to_string(), target.labels.clone());
+            scenery.scene.targets.push(Sink { name, labels, schemes });
+        }
+        scenery
+    }
+}
+
+/// Finds it. `show` is told how many accounts of how many have been read.
+pub(super) async fn impact(
+    asked: &Asked,
+    craft: &Craft,
+    store: &dyn Store,
+    mut show: impl FnMut(usize, usize),
+) -> Result<Impact, StoreError> {
+    let Asked { incident, longest_job, check } = asked;
+    let (scenery, now) = (&craft.scenery, craft.clock.now());
+    let runs = runs(incident, store).await?;
+    let bracket = bracket(incident.onset, incident.resolved_at, &runs, now);
+    let sets: Vec<LabelSet> = [&incident.suspects].into_iter().chain(&incident.also).cloned().collect();
+    let mut found = Impact {
+        incident: incident.id.to_string(),
+        outcome: incident.outcome,
+        suspects: Pairs(incident.suspects.clone()),
+        bracket,
+        jobs: Vec::new(),
+        accounts: Vec::new(),
+        notes: Vec::new(),
+        is_whole: true,
+    };
+    if let Err(why) = can_be_silent(incident.outcome) {
+        found.notes.push(why.to_owned());
+        found.is_whole = incident.outcome != Outcome::Unknown;
+        return Ok(found);
+    }
+    if bracket.last_good.is_none() {
+        let first = bracket.from();
+        found.notes.push(format!("no good run is known before the first bad one: jobs before {first} are not listed"));
+        found.is_whole = false;
+    }
+    for name in &scenery.forgetful {
+        found.notes.push(format!("platform `{name}` remembers nothing that could be asked: its jobs are not listed"));
+        found.is_whole = false;
+    }
+    let since = bracket.from().minus(*longest_job);
+    let mut hits: Vec<(Timestamp, Hit)> = Vec::new();
+    for (number, access) in scenery.accounts.iter().enumerate() {
+        show(number, scenery.accounts.len());
+        let Some(past) = access.pad.driver.past() else { continue };
+        let read = past::read(past, since, Bounds::default(), &craft.clock, &craft.dice).await;
+        let outputs = outputs(number, &read.jobs);
+        let mut at_work = 0;
+        for output in outputs {
+            if !output.is_over {
+                let began = output.job.started_at.is_some_and(|at| at < bracket.until());
+                at_work += usize::from(began);
+                continue;
+            }
+            let Some(struck) = struck(&output.job, &bracket, &sets, &scenery.scene) else { continue };
+            let when = output.job.wrote.map_or(bracket.from(), |wrote| wrote.from);
+            let again = past.again(output.past);
+            hits.push((when, hit(output, struck, again)));
+        }
+        let platforms: Vec<String> = access.platforms.iter().map(ToString::to_string).collect();
+        if at_work > 0 {
+            let whose = platforms.join(", ");
+            found.notes.push(format!("{at_work} jobs with an output ({whose}) are still at work: ask again later"));
+        }
+        found.is_whole &= read.cut.is_none();
+        found.accounts.push(Account { platforms, jobs: read.jobs.len(), since, cut: read.cut });
+    }
+    show(scenery.accounts.len(), scenery.accounts.len());
+    hits.sort_by(|(one, a), (other, b)| (one, &a.job_id).cmp(&(other, &b.job_id)));
+    if hits.len() > MOST_HITS {
+        found.notes.push(format!("{} jobs were hit; the first {MOST_HITS} are listed", hits.len()));
+        found.is_whole = false;
+        hits.truncate(MOST_HITS);
+    }
+    found.jobs = hits.into_iter().map(|(_, hit)| hit).collect();
+    if *check {
+        look_at_targets(&mut found.jobs, craft).await;
+    }
+    Ok(found)
+}
+
+/// Looks where outputs were to go, as far as that proves anything.
+async fn look_at_targets(jobs: &mut [Hit], craft: &Craft) {
+    let mut looks = 0;
+    for hit in jobs {
+        if looks == MOST_LOOKS {
+            hit.check = Some(format!("not looked at: {MOST_LOOKS} looks are the most"));
+            continue;
+        }
+        let mut seen = None;
+        for (target, _) in craft.targets.values() {
+            let look = tokio::time::timeout(LOOK, target.stands(&hit.address)).await;
+            let late = || Some(Err(TargetError::Unreachable { detail: "no answer in time".to_owned() }));
+            if let Some(stands) = look.unwrap_or_else(|_| late()) {
+                looks += 1;
+                seen = Some(stands);
+                break;
+            }
+        }
+        hit.check = Some(match seen {
+            Some(Ok(stands)) => told(hit, stands),
+            Some(Err(error)) => format!("cannot be seen: {error}"),
+            None => format!("cannot be checked: {}", unchecked(&hit.scheme)),
+        });
+    }
+}
+
+/// What stands at a target, beside when the job was at work.
+fn told(hit: &Hit, stands: Stands) -> String {
+    let Stands::File { bytes, written_at } = stands else {
+        return "nothing is there: it was not written, or taken away since".to_owned();
+    };
+    match (written_at, hit.query_start, hit.end) {
+        (Some(at), Some(start), _) if at < start => {
+            format!("{bytes} bytes are there, written at {at}, before this job began: not by it")
+        }
+        (Some(at), _, Some(end)) if at > end.plus(SETTLES) => {
+            format!("{bytes} bytes are there, written at {at}, after this job was over: by another")
+        }
+        (Some(at), ..) => format!("{bytes} bytes are there, written at {at}, while this job was at work"),
+        (None, ..) => format!("{bytes} bytes are there; when they were written, the target does not say"),
+    }
+}
+
+/// Why nothing that the agent may read would prove anything.
+fn unchecked(scheme: &str) -> &'static str {
+    match scheme {
+        "web" | "webs" | "http" | "https" => "a receiver cannot be asked what it was sent",
+        "name" | "json" => "the platform does not say where it went",
+        "s3" | "s3_v2" | "gcs" | "gs" | "azblob" | "sftp" | "sftp_v2" | "ftp" | "file" => "no target of ours is there",
+        _ => "in a table nothing tells one job's rows from others', and the agent reads no rows but its own",
+    }
+}
+
+fn hit(output: Output<'_>, struck: impact::Struck, again: Option<String>) -> Hit {
+    let Output { job, past, .. } = output;
+    let shown = past.output.as_ref();
+    Hit {
+        job_id: job.id,
+        platform: struck.platform,
+        owner: job.owner,
+        query_start: job.started_at,
+        end: job.ended_at,
+        scheme: shown.map(|output| output.scheme.clone()).unwrap_or_default(),
+        address: shown.map(|output| output.shown.clone()).unwrap_or_default(),
+        mode: job.mode,
+        rows: past.rows,
+        certain: struck.doubts.is_empty(),
+        because: (!struck.doubts.is_empty()).then(|| struck.doubts.join("; ")),
+        again,
+        check: None,
+    }
+}
+
+/// One output of a customer's job.
+struct Output<'p> {
+    job: impact::Job,
+    past: &'p PastJob,
+    /// Job and export have ended.
+    is_over: bool,
+}
+
+/// The outputs of customers' jobs that ended well, or are still at work. An export that a platform made for a
+/// query is the query's output; one that somebody asked for later is one of its own, where its query ran.
+fn outputs(account: usize, read: &[PastJob]) -> Vec<Output<'_>> {
+    let by_id: HashMap<&str, &PastJob> = read.iter().map(|job| (job.id.as_str(), job)).collect();
+    let query_of = |job: &PastJob| job.field("result_export_target_job_id").map(|id| by_id.get(id).copied());
+    let output = |past: &'_ PastJob| -> Option<(impact::Job, bool)> {
+        let shown = past.output.as_ref()?;
+        let query = query_of(past);
+        if past.is_canary || query.flatten().is_some_and(|query| query.is_canary) {
+            return None;
+        }
+        let linked = |query: &PastJob| query.field("linked_result_export_job_id") == Some(past.id.as_str());
+        if query.flatten().is_some_and(linked) {
+            return None;
+        }
+        let link = past.field("linked_result_export_job_id").map(|id| by_id.get(id).copied());
+        let states = [Some(past.ended), link.flatten().map(|export| export.ended)];
+        if states.into_iter().flatten().any(|ended| matches!(ended, Ended::Error | Ended::Killed)) {
+            return None;
+        }
+        let is_over = states.into_iter().flatten().all(|ended| ended == Ended::Success);
+        let wrote = match link {
+            Some(Some(export)) => span(export),
+            // It has an export, of which nothing is known.
+            Some(None) => None,
+            None => span(past),
+        };
+        // Where an export runs is where its query ran.
+        let kind = match query {
+            Some(Some(query)) => &query.fields[..],
+            Some(None) => &[],
+            None => &past.fields[..],
+        };
+        let scheme = Some(shown.scheme.clone()).filter(|scheme| !matches!(scheme.as_str(), "name" | "json"));
+        let job = impact::Job {
+            account,
+            id: past.id.clone(),
+            owner: past.owner.clone(),
+            fields: kind.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            scheme,
+            mode: shown.mode,
+            started_at: past.started_at,
+            ended_at: past.ended_at,
+            wrote,
+        };
+        Some((job, is_over))
+    };
+    read.iter().filter_map(|past| output(past).map(|(job, is_over)| Output { job, past, is_over })).collect()
+}
+
+fn span(job: &PastJob) -> Option<Span> {
+    let from = job.started_at.or(job.created_at)?;
+    Some(Span { from, until: job.ended_at?.plus(CUT).max(from) })
+}
+
+/// What the ledger knows of the runs on an incident's routes.
+async fn runs(incident: &Incident, store: &dyn Store) -> Result<Vec<Flown>, StoreError> {
+    let mut records: Vec<RunRecord> = Vec::new();
+    let mut seen = HashSet::new();
+    for marker in &incident.runs {
+        records.extend(store.run(*marker).await?);
+    }
+    seen.extend(records.iter().map(|record| record.run.marker));
+    let before = incident.onset.last_good.unwrap_or(incident.onset.first_bad);
+    for route in incident.routes.iter().take(ROUTES) {
+        let read = back_to(store, *route, before).await?;
+        records.extend(read.into_iter().filter(|record| seen.insert(record.run.marker)));
+    }
+    Ok(records.iter().filter_map(|record| flown(incident, record)).collect())
+}
+
+/// The runs of a route, back to a due time if the ledger has as many.
+async fn back_to(store: &dyn Store, route: RouteId, before: Timestamp) -> Result<Vec<RunRecord>, StoreError> {
+    let mut most = RUNS.0;
+    loop {
+        let read = store.runs(Some(route), most).await?;
+        let reached = read.last().is_none_or(|oldest| oldest.run.terms.due < before);
+        if reached || (read.len() as u32) < most || most >= RUNS.1 {
+            return Ok(read);
+        }
+        most = (most * 5).min(RUNS.1);
+    }
+}
+
+/// A run as evidence of the fault: hit by it, or landed; none if it is neither.
+fn flown(incident: &Incident, record: &RunRecord) -> Option<Flown> {
+    let verdict = record.verdict.as_ref().filter(|verdict| !verdict.agent_away)?;
+    let due = record.run.terms.due;
+    let within = due >= incident.onset.first_bad && incident.resolved_at.is_none_or(|over| due < over);
+    let is_named = incident.runs.contains(&verdict.run);
+    let is_bad = match verdict.outcome {
+        Outcome::Landed => false,
+        outcome if outcome.family() == Some(incident.family) && (is_named || within) => true,
+        _ => return None,
+    };
+    Some(Flown { wrote: wrote(due, verdict), is_bad })
+}
+
+/// When a run's rows were written, or should have been. Phases are told by the platform where it can: its
+/// query has begun before anything is written.
+fn wrote(due: Timestamp, verdict: &Verdict) -> Span {
+    let evidence = &verdict.evidence;
+    let phase = |wanted| evidence.phases.iter().find(|(phase, _)| *phase == wanted).map(|(_, at)| *at);
+    let from = phase(Phase::Execute).or(evidence.accepted_at).unwrap_or(due);
+    let until = phase(Phase::Land).or(evidence.claimed_at).map_or(verdict.at, |at| at.plus(CUT));
+    Span { from, until: until.max(from) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use super::*;
+use crate::platform::past::Output as Shown;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(1_000_000 + seconds)
+}
+
+/// A query with an output; what else it is, the test says.
+fn query(id: &str, from: i64, until: i64) -> PastJob {
+    PastJob {
+        id: id.to_owned(),
+        owner: Some("Owner".to_owned()),
+        fields: vec![("type", "hive".to_owned())],
+        ended: Ended::Success,
+        created_at: Some(at(from - 1)),
+        started_at: Some(at(from)),
+        ended_at: Some(at(until)),
+        rows: Some(7),
+        output: Shown::read("postgresql://u:p@db/d/t"),
+        is_canary: false,
+    }
+}
+
+/// The job that exports a query's result.
+fn export(id: &str, of: &str, from: i64, until: i64) -> PastJob {
+    let fields = vec![("type", "result_export".to_owned()), ("result_export_target_job_id", of.to_owned())];
+    PastJob { fields, ..query(id, from, until) }
+}
+
+fn linked(query: PastJob, to: &str) -> PastJob {
+    let fields = [query.fields.clone(), vec![("linked_result_export_job_id", to.to_owned())]].concat();
+    PastJob { fields, ..query }
+}
+
+/// Id, when it was written, whether it is over, and its type.
+fn told(read: &[PastJob]) -> Vec<(String, Option<Span>, bool, Option<String>)> {
+    let kind = |job: &impact::Job| job.fields.iter().find(|(name, _)| name == "type").map(|(_, kind)| kind.clone());
+    outputs(0, read).into_iter().map(|one| (one.job.id.clone(), one.job.wrote, one.is_over, kind(&one.job))).collect()
+}
+
+fn span_of(from: i64, until: i64) -> Option<Span> {
+    Some(Span { from: at(from), until: at(until) })
+}
+
+fn hive() -> Option<String> {
+    Some("hive".to_owned())
+}
+
+#[test]
+fn an_output_was_written_while_its_export_ran_or_else_while_the_job_did() {
+    let alone = query("1", 10, 20);
+    assert_eq!(told(&[alone]), [("1".into(), span_of(10, 21), true, hive())]);
+    let with_export = [export("3", "2", 17, 20), linked(query("2", 10, 20), "3")];
+    assert_eq!(told(&with_export), [("2".into(), span_of(17, 21), true, hive())]);
+    // The link is told, the export is not.
+    assert_eq!(told(&[linked(query("2", 10, 20), "3")]), [("2".into(), None, true, hive())]);
+}
+
+#[test]
+fn an_export_that_somebody_asked_for_later_is_an_output_of_its_own() {
+    let read = [export("9", "2", 500, 510), export("3", "2", 17, 20), linked(query("2", 10, 20), "3")];
+    assert_eq!(
+        told(&read),
+        [("9".into(), span_of(500, 511), true, hive()), ("2".into(), span_of(17, 21), true, hive())]
+    );
+    // Of which query, nothing is known any more: nor where it ran.
+    assert_eq!(told(&[export("9", "2", 500, 510)]), [("9".into(), span_of(500, 511), true, None)]);
+}
+
+#[test]
+fn only_what_says_that_it_ended_well_can_have_lost_its_output_silently() {
+    for ended in [Ended::Error, Ended::Killed] {
+        assert_eq!(told(&[PastJob { ended, ..query("1", 10, 20) }]), []);
+        let failed = PastJob { ended, ..export("3", "2", 17, 20) };
+        assert_eq!(told(&[failed, linked(query("2", 10, 20), "3")]), []);
+    }
+    let at_work = PastJob { ended: Ended::AtWork, ended_at: None, ..query("1", 10, 20) };
+    assert_eq!(told(&[at_work]).into_iter().map(|(.., is_over, _)| is_over).collect::<Vec<_>>(), [false]);
+    assert_eq!(told(&[PastJob { output: None, ..query("1", 10, 20) }]), []);
+    let ours = PastJob { is_canary: true, ..linked(query("2", 10, 20), "3") };
+    assert_eq!(told(&[export("3", "2", 17, 20), ours]), []);
+}
+
+#[test]
+fn what_stands_at_a_target_is_told_beside_when_the_job_was_at_work() {
+    let read = [query("1", 10, 20)];
+    let output = outputs(0, &read).pop().expect("one");
+    let hit = hit(output, impact::Struck { platform: None, doubts: Vec::new() }, None);
+    let file = |seconds: i64| Stands::File { bytes: 5, written_at: Some(at(seconds)) };
+    for (stands, says) in [
+        (Stands::Nothing, "nothing is there"),
+        (file(5), "not by it"),
+        (file(15), "while this job was at work"),
+        (file(40), "while this job was at work"),
+        (file(900), "by another"),
+        (Stands::File { bytes: 5, written_at: None }, "does not say"),
+    ] {
+        assert!(told_of(&hit, stands).contains(says), "{says}");
+    }
+    assert!(unchecked("mysql").contains("table") && unchecked("web").contains("receiver"));
+}
+
+fn told_of(hit: &Hit, stands: Stands) -> String {
+    super::told(hit, stands)
+}

@@ -1,0 +1,207 @@
+//! `landfall coverage`: what customers use and no route covers, and what closes each gap.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    exit::{NO, UNSURE, Unsure, YES},
+    remote::Where,
+};
+use crate::{
+    canary::{
+        Mode,
+        time::{Brief, parse_duration},
+    },
+    detect::coverage::{Coverage, Line, Watch},
+};
+
+/// The agent is asked this often how far it is.
+const ASK: Duration = Duration::from_millis(500);
+/// A month of a large account's jobs is read within this.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Longest text in a column.
+const WIDEST: usize = 40;
+
+/// Holds what customers use against what is watched: engines, versions, pools, kinds of targets and modes, from
+/// the platforms' recent jobs, saved connections and schedules.
+///
+/// Through the running agent, which asks the platforms. Each gap comes with the TOML that closes it: put it into
+/// a file in the folder of probes, fill in what it names, and reload.
+///
+/// Exit codes: 0 · 1 with --fail-on-gap, if there is a gap that can be closed · 2 usage · 3 a platform could
+/// not be asked.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ways that nobody has used for so long are no gaps.
+    #[arg(long, default_value = "30d", value_name = "TIME", value_parser = within)]
+    within: Duration,
+    /// A gap that can be closed is a no.
+    #[arg(long)]
+    fail_on_gap: bool,
+    /// How the answer is written; `toml` is what closes all gaps, and nothing else.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Address of the running agent.
+    #[arg(long, default_value = "http://127.0.0.1:9440", value_name = "URL")]
+    agent: Url,
+    /// File with the agent's token; without it LANDFALL_TOKEN is read.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For scripts; stable.
+    Json,
+    /// For the folder of probes.
+    Toml,
+}
+
+fn within(text: &str) -> Result<Duration, String> {
+    let within = parse_duration(text).map_err(|_| format!("`{text}` is not a time such as 7d or 12h"))?;
+    let fits = (Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3600)).contains(&within);
+    fits.then_some(within).ok_or_else(|| "must be from 1m to 366d".to_owned())
+}
+
+/// How it stands.
+#[derive(Deserialize)]
+struct Standing {
+    id: String,
+    coverage: Option<Coverage>,
+}
+
+/// `landfall coverage`.
+pub async fn coverage(args: Args) -> Result<u8> {
+    let place = Where::at(args.agent.clone(), args.token_file.clone());
+    let body = json!({ "within_seconds": args.within.as_secs() });
+    let mut stands = place.ask(Method::POST, "/api/v1/coverage", Some(body)).await?;
+    let ends = tokio::time::Instant::now() + PATIENCE;
+    let found = loop {
+        let read: Standing = serde_json::from_value(stands)
+            .map_err(|error| Unsure(format!("the agent's answer cannot be read: {error}")))?;
+        if let Some(found) = read.coverage {
+            break found;
+        }
+        if tokio::time::Instant::now() >= ends {
+            return Err(Unsure("the agent did not answer in time".to_owned()).into());
+        }
+        tokio::time::sleep(ASK).await;
+        stands = place.ask(Method::GET, &format!("/api/v1/coverage/{}", read.id), None).await?;
+    };
+    let code = code(&found, args.fail_on_gap);
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Text => write(&mut out, &found)?,
+        Format::Json => {
+            let mut object = json!(found);
+            object["exit_code"] = code.into();
+            writeln!(out, "{object}")?;
+        }
+        Format::Toml => out.write_all(found.toml.as_deref().unwrap_or_default().as_bytes())?,
+    }
+    drop(out);
+    // What could not be asked is news in every format; whoever closed stderr does not want to know.
+    for unheard in found.unheard.iter().filter(|_| args.format != Format::Text) {
+        let _ = writeln!(io::stderr(), "could not ask {}: {}", unheard.platform, unheard.because);
+    }
+    Ok(code)
+}
+
+/// A no wins over not knowing.
+fn code(found: &Coverage, fail_on_gap: bool) -> u8 {
+    match () {
+        () if fail_on_gap && found.gaps().any(Line::can_close) => NO,
+        () if !found.unheard.is_empty() || found.left_out > 0 => UNSURE,
+        () => YES,
+    }
+}
+
+fn write(out: &mut dyn Write, found: &Coverage) -> io::Result<()> {
+    let time = Brief(Duration::from_secs(found.within_seconds));
+    let (gaps, covered) = (found.gaps().count(), count(found, Watch::Covered));
+    let closable = found.gaps().filter(|gap| gap.can_close()).count();
+    writeln!(out, "in the last {time}: gaps {gaps}, of which can be closed {closable}; covered {covered}")?;
+    for unheard in &found.unheard {
+        writeln!(out, "could not ask {}: {}", unheard.platform, unheard.because)?;
+    }
+    if found.left_out > 0 {
+        writeln!(out, "{} jobs went more ways than can be told apart, and are not counted", found.left_out)?;
+    }
+    if !found.ways.is_empty() {
+        writeln!(out)?;
+        table(out, &found.ways)?;
+    }
+    for gap in found.gaps().filter(|gap| gap.because.is_some()) {
+        let because = gap.because.as_deref().unwrap_or_default();
+        writeln!(out, "\ncannot be closed yet: {} into {}: {because}", engine(gap), into(gap))?;
+    }
+    match &found.toml {
+        Some(toml) => writeln!(out, "\n{}", toml.trim_end()),
+        None => Ok(()),
+    }
+}
+
+fn count(found: &Coverage, watch: Watch) -> usize {
+    found.ways.iter().filter(|line| line.watch == watch).count()
+}
+
+fn engine(line: &Line) -> String {
+    let version = line.engine_version.iter().map(|version| format!(" {version}"));
+    let pool = line.pool.iter().map(|pool| format!(" ({pool})"));
+    let text: String = [line.engine.clone()].into_iter().chain(version).chain(pool).collect();
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn into(line: &Line) -> String {
+    line.target_kind.clone().unwrap_or_else(|| line.schemes.join(", "))
+}
+
+fn table(out: &mut dyn Write, lines: &[Line]) -> io::Result<()> {
+    let head = ["", "PLATFORM", "ENGINE", "TARGET", "MODE", "JOBS", "FAILED", "OWNERS", "SCHEDULES", "LAST USED"];
+    let row = |line: &Line| {
+        let watch = match (line.watch, line.can_close()) {
+            (Watch::Gap, true) => "gap",
+            (Watch::Gap, false) => "gap, open",
+            (Watch::Covered, _) => "covered",
+            (Watch::Unused, _) => "unused",
+        };
+        [
+            watch.to_owned(),
+            line.platform.to_string(),
+            engine(line),
+            into(line),
+            line.mode.map_or("-", Mode::as_str).to_owned(),
+            line.jobs.to_string(),
+            line.failed.to_string(),
+            line.owners.to_string(),
+            line.schedules.to_string(),
+            line.last_used_at.map_or("-".to_owned(), |at| at.to_string()),
+        ]
+        // Names come from outside.
+        .map(|text| text.chars().filter(|c| !c.is_control()).take(WIDEST).collect::<String>())
+    };
+    let rows: Vec<[String; 10]> = [head.map(str::to_owned)].into_iter().chain(lines.iter().map(row)).collect();
+    let mut widths = [0; 10];
+    for row in &rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = text.chars().count().max(*width);
+        }
+    }
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
