@@ -207,6 +207,14 @@ impl House {
                         under.is_at(1, 0, 2);
                         reply.send(Ok(()))
                     }
+                    Order::Impact { question, asking, reply } => {
+                        noted.push(format!(
+                            "impact {} {:?} {}",
+                            question.incident.id, question.longest_job, question.check
+                        ));
+                        asking.is_at(1, 2);
+                        reply.send(Ok(()))
+                    }
                     Order::Reload { reply } => {
                         noted.push("reload".to_owned());
                         let refused = Declined::Invalid("landfall.toml:3:1: unknown key `lissten`".to_owned());
