@@ -1,3 +1,5 @@
+//! Which jobs were hit: by tables, and by faults whose truth is known.
+
 use super::*;
 use crate::{
     canary::{LabelName, Labels},
