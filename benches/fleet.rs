@@ -97,6 +97,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             store: "fleet.db".into(),
             detect_within: None,
             token: None,
+            coverage_every: None,
             wire: Wire::default(),
             upkeep: Default::default(),
             file: "fleet".into(),
@@ -104,17 +105,22 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
         platforms: (world.platforms.iter())
             .map(|platform| PlatformPlan {
                 name: platform.name.clone(),
+                kind: "treasure-data",
                 labels: platform.labels.clone(),
                 in_flight: u32::MAX,
                 per_hour: u32::MAX,
+                outputs: None,
+                jobs: Vec::new(),
                 driver: Arc::new(direct.platform(&platform.name)) as Arc<dyn Platform>,
             })
             .collect(),
         targets: (world.targets.iter())
             .map(|target| TargetPlan {
                 name: target.clone(),
+                kind: "webhook",
                 labels: Labels::default(),
                 caps: Default::default(),
+                schemes: Vec::new(),
                 driver: Arc::new(direct.target(target)) as Arc<dyn Target>,
             })
             .collect(),
@@ -127,6 +133,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             sample: Sample::default(),
         }],
         routes: flown,
+        landings: Vec::new(),
     }
 }
 
