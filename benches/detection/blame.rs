@@ -3,7 +3,7 @@
 //!
 //! A suspect is right if it covers exactly the rows that the planted set covers.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use landfall::detect::{
     causes::{self, Cause},
