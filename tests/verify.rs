@@ -22,7 +22,9 @@ async fn verify(watched: &Watched, more: &[&str]) -> (i32, Json) {
 /// Routes that turned so, as `platform/target`.
 fn turned(answer: &Json, state: &str) -> Vec<String> {
     let routes = answer["routes"].as_array().expect("routes");
-    let of = |route: &Json| format!("{}/{}", route["platform"].as_str().unwrap(), route["target"].as_str().unwrap());
+    let of = |route: &Json| {
+        format!("{}/{}", route["platform"].as_str().unwrap_or_default(), route["target"].as_str().unwrap_or_default())
+    };
     let mut turned: Vec<String> = routes.iter().filter(|route| route["state"] == state).map(of).collect();
     turned.sort();
     turned
