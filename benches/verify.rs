@@ -88,7 +88,7 @@ fn main() {
     for time in 1..=TIMES {
         let (began, before) = (Instant::now(), cpu_of_children());
         let output = Command::new(env!("CARGO_BIN_EXE_landfall"))
-            .args(["verify", "-c"])
+            .args(["verify", "--format", "json", "-c"])
             .arg(folder.path().join("landfall.toml"))
             .stdin(Stdio::null())
             .output()
@@ -96,8 +96,15 @@ fn main() {
         let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_of_children() - before);
         let code = output.status.code();
         println!("{time:>6} {wall:>10.2} {cpu:>10.2} {:>6}", code.map_or("none".to_owned(), |code| code.to_string()));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let routes = answer["routes"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut slow: Vec<&serde_json::Value> = routes.iter().collect();
+        slow.sort_by(|a, b| b["seconds"].as_f64().unwrap_or(0.0).total_cmp(&a["seconds"].as_f64().unwrap_or(0.0)));
+        for route in slow.iter().filter(|route| route["state"] != "ok").chain(slow.first()).take(3) {
+            println!("       {route}");
+        }
         if code != Some(0) {
-            println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            println!("{}", String::from_utf8_lossy(&output.stderr));
         }
     }
     runtime.block_on(sandbox.stop());

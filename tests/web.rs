@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use landfall::{
     canary::{
         CanaryName, Claim, Evidence, LabelName, Labels, Look, Maintenance, Marker, Mode, NotifierName, Outcome, Pause,
@@ -671,6 +672,35 @@ async fn a_delivery_that_is_waited_for_is_stored_before_it_is_acknowledged() {
     let kept = store.deliveries(&web, &[marker]).await.unwrap();
     assert_eq!(kept.len(), 2);
     assert_eq!((kept[0].at, kept[0].body.as_slice()), (NOW, &b"rows"[..]));
+}
+
+#[tokio::test]
+async fn deliveries_that_come_together_are_all_taken() {
+    let (address, store, intake, web, _, _stop) = porch().await;
+    let password = intake.password(&web).unwrap();
+    let login = BASE64_STANDARD.encode(format!("landfall:{}", password.reveal()));
+    let markers: Vec<Marker> = (0..200).map(|nth| Marker::mint(NOW, 1_000 + nth)).collect();
+    let mut open = Vec::new();
+    for marker in &markers {
+        intake.expect(&web, *marker, Timestamp::EPOCH, Timestamp::from_micros(i64::MAX));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "PUT /landing/web/{marker} HTTP/1.1\r\nhost: x\r\nauthorization: Basic {login}\r\ncontent-length: 4\r\n\r\nro"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    // Each is half there before the first is whole.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for stream in &mut open {
+        stream.write_all(b"ws").await.unwrap();
+    }
+    for stream in &mut open {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"HTTP/1.1 200");
+    }
+    assert_eq!(store.deliveries(&web, &markers).await.unwrap().len(), markers.len());
 }
 
 #[tokio::test]

@@ -28,8 +28,11 @@ use crate::{
 
 /// The largest delivery takes no longer.
 const WITHIN: Duration = Duration::from_secs(60);
-/// Bodies in memory at once; more are asked to come again.
+/// Bodies in memory at once; more wait, unread.
 const AT_ONCE: usize = 32;
+/// A platform waits longer than this for an answer. To refuse at once would fail jobs that nothing is wrong with:
+/// after a deploy all routes are sent together.
+const TURN: Duration = Duration::from_secs(15);
 
 struct Porch {
     intake: Arc<Intake>,
@@ -57,8 +60,13 @@ async fn receive(
     let login = login(&headers);
     let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
     // Strangers are turned away before their body is read.
-    let permitted = porch.intake.permits(&target, login, &marker).map_err(Turned::By);
-    let place = permitted.and_then(|()| porch.places.try_acquire().map_err(|_| Turned::Busy));
+    let place = match porch.intake.permits(&target, login, &marker) {
+        Ok(()) => match tokio::time::timeout(TURN, porch.places.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(Turned::Busy),
+        },
+        Err(rejected) => Err(Turned::By(rejected)),
+    };
     let _place = match place {
         Ok(place) => place,
         Err(turned) => {
