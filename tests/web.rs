@@ -207,13 +207,17 @@ impl House {
                         under.is_at(1, 0, 2);
                         reply.send(Ok(()))
                     }
-                    Order::Impact { question, reply, .. } => {
-                        noted.push(format!("impact {}", question.incident.id));
-                        reply.send(Ok(()))
-                    }
                     Order::Coverage { within, surveying, reply } => {
                         noted.push(format!("coverage {within:?}"));
                         surveying.is_at(3);
+                        reply.send(Ok(()))
+                    }
+                    Order::Impact { question, asking, reply } => {
+                        noted.push(format!(
+                            "impact {} {:?} {}",
+                            question.incident.id, question.longest_job, question.check
+                        ));
+                        asking.is_at(1, 2);
                         reply.send(Ok(()))
                     }
                     Order::Reload { reply } => {

@@ -13,7 +13,7 @@ use crate::{
     canary::Timestamp,
     platform::{
         PlatformError,
-        past::{MOST_IN_A_PAGE, Page, Past, PastJob},
+        past::{Page, Past, PastJob},
     },
 };
 
@@ -21,6 +21,8 @@ use crate::{
 const PAGE: usize = 500;
 /// A tenth of a look is what was seen before: so many may go between two looks before one must go back.
 const OVERLAP: usize = 10;
+/// After an answer that was too long, so many good ones come before more is asked for again.
+const CALM: usize = 8;
 /// Longest wait for one answer.
 const CALL: Duration = Duration::from_secs(60);
 /// Back-off between refused or unanswered looks.
@@ -40,7 +42,7 @@ pub struct Bounds {
 impl Default for Bounds {
     /// A busy account has some 100,000 jobs a day; they are read in minutes, and take some 100 MB.
     fn default() -> Self {
-        Self { jobs: 200_000, looks: 2_000, time: Duration::from_secs(600) }
+        Self { jobs: 200_000, looks: 5_000, time: Duration::from_secs(600) }
     }
 }
 
@@ -57,7 +59,9 @@ pub struct Read {
 pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clock, dice: &Dice) -> Read {
     let ends_at = clock.now().plus(bounds.time);
     let mut reading = Reading { known: HashMap::new(), read: Read::default(), looks: 0 };
-    let (mut skip, mut size, mut most, mut back) = (0, PAGE, MOST_IN_A_PAGE, 0);
+    let (mut skip, mut size, mut back) = (0, PAGE, 0);
+    // How many one look has brought, so that fewer are the end of the list and no cap; and good looks in a row.
+    let (mut proven, mut calm) = (0, 0);
     loop {
         if let Some(cut) = reading.is_enough(bounds, clock.now() >= ends_at) {
             reading.cut(cut);
@@ -68,7 +72,7 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
             Ok(page) => page,
             // Too long an answer looks like this, and so does one job that cannot be read.
             Err(PlatformError::Nonsense { .. }) if size > 1 => {
-                size /= 2;
+                (size, calm) = (size / 2, 0);
                 continue;
             }
             Err(error @ PlatformError::Nonsense { .. }) => {
@@ -82,13 +86,6 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
             }
         };
         let (told, asked) = (page.jobs.len(), size);
-        if skip == 0 && page.is_last && told > 0 && most > told {
-            // A short first page is the whole list, or as much as this platform tells at once.
-            let more = ask(past, told, told, ends_at, clock, dice).await;
-            if !more.is_ok_and(|more| more.jobs.is_empty()) {
-                (most, size) = (told, told);
-            }
-        }
         let goes_on = skip == 0 || asked == 1 || page.jobs.iter().any(|job| reading.known.contains_key(&job.id));
         if !goes_on {
             // So many jobs have gone that something may lie between: back, ever further.
@@ -99,13 +96,20 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
         back = 0;
         let is_older = |job: &PastJob| job.created_at.is_some_and(|at| at < since);
         let reached = !page.jobs.is_empty() && page.jobs.iter().all(is_older);
-        let is_last = page.is_last && size == asked;
+        let is_last = page.is_last;
         reading.take(page);
-        if reached || is_last {
+        if reached || (is_last && (asked <= proven || (skip == 0 && told == 0))) {
             return reading.read;
         }
-        skip += if told == 1 { 1 } else { told - (told / OVERLAP).max(1) };
-        size = (size * 2).min(PAGE).min(most);
+        proven = proven.max(told);
+        skip += if told == 1 { 1 } else { told - (told / OVERLAP).max(1).min(told) };
+        calm += 1;
+        if is_last {
+            // The end, or as many as this platform tells at once: asked for no more than that, it shows.
+            (size, calm) = (proven.max(1), 0);
+        } else if calm >= CALM {
+            (size, calm) = ((size * 2).min(PAGE), 0);
+        }
     }
 }
 

@@ -46,13 +46,14 @@ pub fn bracket(onset: Onset, resolved_at: Option<Timestamp>, runs: &[Flown], now
     // Without the runs themselves nothing between the edges is certain.
     let first_bad = of(true).map(|wrote| wrote.until).min().unwrap_or(resolved_at.unwrap_or(now));
     let last_bad = of(true).map(|wrote| wrote.from).max().unwrap_or(onset.first_bad);
-    let before = of(false).map(|wrote| wrote.from).filter(|from| *from < first_bad).max();
-    // A good run that was written after the first bad one, of a fault that hits every run, came after its end.
+    // Of a fault that hits every run: a good one that was written before the last bad one came before its begin.
+    let before = of(false).filter(|wrote| wrote.from < first_bad && wrote.until <= last_bad);
+    // And one that was written after the first bad one came after its end.
     let after = of(false).filter(|wrote| wrote.from >= first_bad && wrote.until > last_bad);
     let first_good = after.map(|wrote| wrote.until).min().or(resolved_at.map(|over| over.max(last_bad)));
     let is_intermittent = of(false).any(|wrote| wrote.from >= first_bad && wrote.until <= last_bad);
     Bracket {
-        last_good: before.or(onset.last_good.filter(|at| *at < first_bad)),
+        last_good: before.map(|wrote| wrote.from).max().or(onset.last_good.filter(|at| *at < first_bad)),
         first_bad,
         last_bad,
         first_good,

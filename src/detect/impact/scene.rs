@@ -68,6 +68,23 @@ impl Scene {
         self.platforms.iter().enumerate().filter_map(may).collect()
     }
 
+    /// Whether a fault with these names can have hit jobs of a platform, whatever they are.
+    pub fn may_hit(&self, platform: &str, suspects: &[LabelSet]) -> bool {
+        let any = Job {
+            account: usize::MAX,
+            id: String::new(),
+            owner: None,
+            fields: Vec::new(),
+            scheme: None,
+            mode: None,
+            started_at: None,
+            ended_at: None,
+            wrote: None,
+        };
+        let at = self.platforms.iter().position(|ground| ground.name == platform);
+        at.is_none_or(|at| suspects.iter().any(|set| self.holds(&any, &[at], set) != Some(false)))
+    }
+
     /// Whether every pair of a set holds for a job that ran on one of these.
     pub(super) fn holds(&self, job: &Job, grounds: &[usize], set: &LabelSet) -> Option<bool> {
         if grounds.is_empty() {

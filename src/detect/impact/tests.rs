@@ -1,3 +1,5 @@
+//! Which jobs were hit: by tables, and by faults whose truth is known.
+
 use super::*;
 use crate::{
     canary::{LabelName, Labels},
@@ -140,6 +142,19 @@ fn each_name_that_a_fault_has_is_asked_of_the_job() {
     let either = [set(&[("cluster", "presto")]), set(&[("worker", "v5")])];
     assert_eq!(told(&presto("s3"), &either), Some(true));
     assert_eq!(told(&job(0, "hive", "s3", (120, 130)), &either), Some(false));
+}
+
+#[test]
+fn a_platform_matters_if_something_of_it_can_have_been_hit() {
+    for (pairs, expected) in [
+        (&[][..], [true, true, true]),
+        (&[("worker", "v5")], [true, true, false]),
+        (&[("cluster", "hadoop1"), ("target", "web")], [false, true, false]),
+        (&[("target", "web")], [true, true, true]),
+    ] {
+        let may = ["presto", "hadoop1", "hadoop2"].map(|name| scene().may_hit(name, &[set(pairs)]));
+        assert_eq!(may, expected, "{pairs:?}");
+    }
 }
 
 #[test]

@@ -103,18 +103,18 @@ fn of_url(scheme: &str, rest: &str) -> Output {
 fn parted(rest: &str) -> (bool, &str, &str) {
     let plain = |text: &'_ str| text.split_once('#').map_or(text.len(), |(before, _)| before.len());
     let before = rest.split_once('?').map_or(rest, |(before, _)| before);
-    // `user:pass?word@host`: what stands after the colon is no port.
+    // `user:pass?word@host` looks like `host:port?a=b@c`, and what may be a password is none to show.
     let authority = before.split('/').next().unwrap_or_default();
-    let is_port = |text: &str| text.is_empty() || text.bytes().all(|byte| byte.is_ascii_digit());
-    let has_password = !authority.ends_with(']') && authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port));
-    let last = match before.rfind('@') {
-        Some(at) => Some(at),
-        None if has_password => match rest.rfind('@') {
+    let port = if authority.starts_with('[') { None } else { authority.split_once(':').map(|(_, port)| port) };
+    let last = match (before.rfind('@'), port) {
+        (Some(at), _) => Some(at),
+        (None, Some(port)) => match rest.rfind('@') {
             Some(at) => Some(at),
+            None if port.bytes().all(|byte| byte.is_ascii_digit()) => None,
             // Something like a login, and no server.
             None => return (true, "", ""),
         },
-        None => None,
+        (None, None) => None,
     };
     let rest = last.map_or(rest, |at| &rest[at + 1..]);
     let rest = &rest[..plain(rest)];

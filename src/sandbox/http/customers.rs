@@ -53,6 +53,8 @@ struct Wanted {
     with_output: f64,
     failing: f64,
     times_as_long: f64,
+    /// At most so long each; none: as long as such jobs take on real clusters.
+    takes: Option<Duration>,
     /// They come in from now on, so far apart, instead of having been there.
     every: Option<Duration>,
 }
@@ -70,6 +72,7 @@ impl Wanted {
             with_output: keys.share("with_output").unwrap_or(0.8),
             failing: keys.share("failing").unwrap_or(0.05),
             times_as_long: keys.int("times_as_long", 1..=1_000).unwrap_or(1) as f64,
+            takes: keys.length("takes"),
             every: keys.length("every"),
         };
         let whole = wanted.every.map_or(wanted.over, |every| every.saturating_mul(wanted.jobs as u32));
@@ -125,7 +128,10 @@ pub(super) fn enter(house: &Arc<House>, body: &[u8]) -> Answer {
             let kept = kept();
             for after in accepted {
                 let submitted = Submitted::any(&wanted, &mut dice);
-                let takes = takes(&submitted, &mut dice).times(wanted.times_as_long);
+                let takes = match wanted.takes {
+                    Some(takes) => Spread::Between(takes / 2, takes),
+                    None => takes(&submitted, &mut dice).times(wanted.times_as_long),
+                };
                 had_come(house, submitted, begins.plus(after), takes, &kept, &mut dice);
             }
         }
@@ -212,7 +218,7 @@ fn address(customer: usize, dice: &mut Rng) -> String {
         55..75 => format!("s3://AKIA{customer:04}:{password}@/{host}/{table}.csv?region=us-east-1"),
         75..85 => format!("sftp://etl:{password}@files.{host}/in/{table}.csv"),
         85..95 => format!("webs://etl:{password}@hooks.{host}/{table}"),
-        _ => format!("td://{}/{}@/marts/{table}?mode=replace", customer + 100, format!("{password}0").repeat(4)),
+        _ => format!("td://{}%2F{password}@/marts/{table}?mode=replace", customer + 100),
     }
 }
 
@@ -250,6 +256,10 @@ fn had_come(house: &House, submitted: Submitted, at: Timestamp, takes: Spread, k
         let output = engine.output(&life, &place, life.ends_at());
         (engine.work(&life, &place), output, life, engine.world().guesses.export_is_linked)
     };
+    if life.ends_at() > house.now() {
+        // It would still be at work: those that come in now are.
+        return;
+    }
     let status = match (submitted.goes_wrong, work, output.says) {
         (Some(wrong), ..) => wrong,
         // It would hang until somebody stopped it.
@@ -362,5 +372,39 @@ impl House {
             hit: submitted.to.is_some() && status == Status::Success && is_hit(&output),
         };
         self.keep_truth(id, truth);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_a_customer_is_one_and_shows_no_password() {
+        let mut dice = Rng::with_seed(1);
+        let mut targets = std::collections::BTreeSet::new();
+        for customer in 0..2_000 {
+            let url = address(customer, &mut dice);
+            let to: Destination = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+            targets.insert(to.target());
+            let shown = masked(&url);
+            assert!(!shown.contains("pw"), "{shown}");
+        }
+        assert_eq!(targets.len(), 6);
+    }
+
+    #[test]
+    fn what_is_asked_wrongly_is_said() {
+        for (body, says) in [
+            ("[", "not JSON"),
+            (r#"{"jobs": 0}"#, "`jobs = 0` is out of range"),
+            (r#"{"job": 5}"#, "did you mean `jobs`?"),
+            (r#"{"over": "400d"}"#, "is not a time that customers can take"),
+            (r#"{"jobs": 20000, "every": "1h"}"#, "is not a time that customers can take"),
+        ] {
+            let error = Wanted::read(body.as_bytes()).err().unwrap_or_default();
+            assert!(error.contains(says), "{body}: {error}");
+        }
+        assert!(Wanted::read(b"{}").is_ok());
     }
 }
