@@ -134,7 +134,7 @@ pub(super) async fn begin(State(doors): Shared, Path(id): Path<String>, headers:
     let asking = doors.askings.begin(&incident);
     let asking = asking.ok_or_else(|| Problem::unavailable("others are being looked into: ask again in a minute"))?;
     let longest_job = Duration::from_secs_f64(posted.longest_job_seconds);
-    let question = Question { incident, longest_job, check: posted.check };
+    let question = Box::new(Question { incident, longest_job, check: posted.check });
     let shown = asking.clone();
     if let Err(problem) = doors.order(|reply| Order::Impact { question, asking: shown, reply }).await {
         asking.found(Err(problem.what.clone()));
