@@ -145,7 +145,7 @@ pub(super) async fn impact(
         found.notes.push(format!("no good run is known before the first bad one: jobs before {first} are not listed"));
         found.is_whole = false;
     }
-    for name in &scenery.forgetful {
+    for name in scenery.forgetful.iter().filter(|name| scenery.scene.may_hit(name.as_str(), &sets)) {
         found.notes.push(format!("platform `{name}` remembers nothing that could be asked: its jobs are not listed"));
         found.is_whole = false;
     }

@@ -268,7 +268,7 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             });
         }
         Order::Impact { question, asking, reply } => {
-            let web::Question { incident, longest_job, check } = question;
+            let web::Question { incident, longest_job, check } = *question;
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {

@@ -2,7 +2,8 @@
 //! jobs are told to nobody else: whoever asked has a name for the answer that cannot be guessed.
 
 use std::{
-    collections::VecDeque,
+    collections::{VecDeque, hash_map::RandomState},
+    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -85,7 +86,9 @@ impl Askings {
         if all.iter().filter(|asking| !asking.is_over()).count() >= AT_ONCE {
             return None;
         }
-        let id = format!("{:032x}", fastrand::u128(..));
+        // Keyed by the system's own chance: who has seen others cannot guess this one.
+        let keyed = RandomState::new();
+        let id = format!("{:016x}{:016x}", keyed.hash_one(0_u8), keyed.hash_one(1_u8));
         let asking = Asking { id, incident: incident.id.to_string(), stands: Arc::default() };
         all.push_back(asking.clone());
         while all.len() > KEPT {
@@ -134,7 +137,7 @@ pub(super) async fn begin(State(doors): Shared, Path(id): Path<String>, headers:
     let asking = doors.askings.begin(&incident);
     let asking = asking.ok_or_else(|| Problem::unavailable("others are being looked into: ask again in a minute"))?;
     let longest_job = Duration::from_secs_f64(posted.longest_job_seconds);
-    let question = Question { incident, longest_job, check: posted.check };
+    let question = Box::new(Question { incident, longest_job, check: posted.check });
     let shown = asking.clone();
     if let Err(problem) = doors.order(|reply| Order::Impact { question, asking: shown, reply }).await {
         asking.found(Err(problem.what.clone()));

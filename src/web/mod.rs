@@ -102,7 +102,7 @@ pub enum Order {
     /// Find what an incident did to customers.
     Impact {
         /// Of which, and how.
-        question: Question,
+        question: Box<Question>,
         /// Where it is shown how it stands.
         asking: Asking,
         /// Whether it has begun.

@@ -1,3 +1,5 @@
+//! What is made of jobs as a platform remembers them.
+
 use super::*;
 use crate::platform::past::Output as Shown;
 

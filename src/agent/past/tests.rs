@@ -111,7 +111,9 @@ impl Past for Shifting {
 async fn left_out(state: State, since: u64) -> (Read, Vec<u64>, usize) {
     let (first, past) = (state.next, Shifting(Mutex::new(state)));
     let clock = Clock::starting_at(Timestamp::from_secs(1_000_000));
-    let read = read(&past, Timestamp::from_secs(since as i64), Bounds::default(), &clock, &Dice::seeded(1)).await;
+    // Refused looks wait: here it is not time that ends it.
+    let bounds = Bounds { looks: 50_000, time: Duration::from_secs(86_400), ..Bounds::default() };
+    let read = read(&past, Timestamp::from_secs(since as i64), bounds, &clock, &Dice::seeded(1)).await;
     let ids: Vec<u64> = read.jobs.iter().map(|job| job.id.parse().expect("a number")).collect();
     let told: BTreeSet<u64> = ids.iter().copied().collect();
     assert_eq!(told.len(), ids.len(), "each once");

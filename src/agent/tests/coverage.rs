@@ -214,6 +214,8 @@ async fn an_export_is_the_jobs_own_way_unless_it_goes_elsewhere() {
     };
     let sql = || output("sql", Mode::Append, "sql://db/t");
     let jobs = vec![
+        // Made again, to the same place.
+        export("10", "2", sql()),
         export("9", "1", sql()),
         export("8", "3", output("web", Mode::Append, "web://h")),
         export("7", "4", sql()),

@@ -135,6 +135,6 @@ fn table(canary: &str, platform: &str, target: &str, mode: Mode, pace: Pace) -> 
 fn length(length: Duration) -> String {
     let millis = length.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.into_iter().find(|(each, _)| millis > 0 && millis % each == 0).unwrap_or((1, "ms"));
+    let unit = units.into_iter().find(|(each, _)| millis > 0 && millis.is_multiple_of(*each)).unwrap_or((1, "ms"));
     format!("{}{}", millis / unit.0, unit.1)
 }

@@ -49,6 +49,12 @@ fn all(held: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
         .map_or_else(|no| no, |all| all.then_some(true))
 }
 
+/// One of them holds, none does, or nobody can tell.
+fn any(held: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    let not = |one: Option<bool>| one.map(|one| !one);
+    not(all(held.into_iter().map(not)))
+}
+
 /// The same for all: that, else nobody can tell.
 fn common(held: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
     let mut held = held.into_iter();
@@ -61,11 +67,27 @@ impl Scene {
     pub(super) fn grounds(&self, job: &Job) -> Vec<usize> {
         let ran = |ground: &Ground| {
             let sets = ground.jobs.iter().filter(|(account, _)| *account == job.account).map(|(_, set)| set);
-            sets.map(|set| all(set.iter().map(|(name, value)| job.field(name).map(|own| own == value))))
-                .fold(Some(false), |best, one| if best == Some(true) || one == Some(false) { best } else { one })
+            any(sets.map(|set| all(set.iter().map(|(name, value)| job.field(name).map(|own| own == value)))))
         };
         let may = |(at, ground)| (ran(ground) != Some(false)).then_some(at);
         self.platforms.iter().enumerate().filter_map(may).collect()
+    }
+
+    /// Whether a fault with these names can have hit jobs of a platform, whatever they are.
+    pub fn may_hit(&self, platform: &str, suspects: &[LabelSet]) -> bool {
+        let any = Job {
+            account: usize::MAX,
+            id: String::new(),
+            owner: None,
+            fields: Vec::new(),
+            scheme: None,
+            mode: None,
+            started_at: None,
+            ended_at: None,
+            wrote: None,
+        };
+        let at = self.platforms.iter().position(|ground| ground.name == platform);
+        at.is_none_or(|at| suspects.iter().any(|set| self.holds(&any, &[at], set) != Some(false)))
     }
 
     /// Whether every pair of a set holds for a job that ran on one of these.

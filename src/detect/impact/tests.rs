@@ -145,6 +145,19 @@ fn each_name_that_a_fault_has_is_asked_of_the_job() {
 }
 
 #[test]
+fn a_platform_matters_if_something_of_it_can_have_been_hit() {
+    for (pairs, expected) in [
+        (&[][..], [true, true, true]),
+        (&[("worker", "v5")], [true, true, false]),
+        (&[("cluster", "hadoop1"), ("target", "web")], [false, true, false]),
+        (&[("target", "web")], [true, true, true]),
+    ] {
+        let may = ["presto", "hadoop1", "hadoop2"].map(|name| scene().may_hit(name, &[set(pairs)]));
+        assert_eq!(may, expected, "{pairs:?}");
+    }
+}
+
+#[test]
 fn what_is_not_known_of_a_job_keeps_it_on_the_list() {
     let v5 = [set(&[("worker", "v5")])];
     let nowhen = Job { wrote: None, ..job(0, "hive", "s3", (0, 0)) };

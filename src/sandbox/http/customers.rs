@@ -256,6 +256,10 @@ fn had_come(house: &House, submitted: Submitted, at: Timestamp, takes: Spread, k
         let output = engine.output(&life, &place, life.ends_at());
         (engine.work(&life, &place), output, life, engine.world().guesses.export_is_linked)
     };
+    if life.ends_at() > house.now() {
+        // It would still be at work: those that come in now are.
+        return;
+    }
     let status = match (submitted.goes_wrong, work, output.says) {
         (Some(wrong), ..) => wrong,
         // It would hang until somebody stopped it.

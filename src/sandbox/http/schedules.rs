@@ -262,7 +262,7 @@ mod tests {
             pool_name: None,
             created_at: now,
         };
-        let next = |cron, zone| saved(cron, zone).next_at(now).map(|at| iso_time(at));
+        let next = |cron, zone| saved(cron, zone).next_at(now).map(iso_time);
         assert_eq!(next(Some("30 4 * * *"), "Asia/Tokyo").as_deref(), Some("2026-03-01T19:30:00Z"));
         assert_eq!(next(Some("@daily"), "UTC").as_deref(), Some("2026-03-02T00:00:00Z"));
         assert_eq!(next(None, "UTC"), None);
