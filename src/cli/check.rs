@@ -22,7 +22,7 @@ use super::{
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
     canary::{PlatformName, Route, RouteId, Schedule, TargetName, Timestamp, time::Brief},
-    config::worst_detection,
+    config::{ACCOUNT, worst_detection},
     target::webhook::Intake,
 };
 
@@ -183,6 +183,10 @@ impl Outlook {
                     number(need.ceil())
                 )),
                 Some(_) => {}
+            }
+            let accounts = platform.jobs.iter().flatten().filter(|(name, _)| name == ACCOUNT).map(|(_, other)| other);
+            for other in accounts.filter(|other| plan.platforms.iter().all(|known| known.name.as_str() != *other)) {
+                warnings.push(format!("platform `{name}`: `jobs` has the account of `{other}`, which is no platform"));
             }
         }
         for target in &plan.targets {

@@ -6,13 +6,14 @@ use toml::Spanned;
 use super::{
     agent::{brief, check_text},
     declared::Declared,
-    labels, near,
+    labels,
     problem::Problems,
 };
 use crate::detect::incident::LabelSet;
 
-/// The field that is none of a job's own: with whose access it is read.
-pub(super) const ACCOUNT: &str = "account";
+/// The field that is none of a job's own: with which platform's access it is read. One that is not there (any
+/// more) reads nothing: `check` warns of it.
+pub const ACCOUNT: &str = "account";
 /// Most sets of fields, and most schemes: more is a mistake.
 const MOST: usize = 64;
 /// Longest scheme: that of `treasure_data` is the longest in use.
@@ -22,7 +23,6 @@ const LONGEST_SCHEME: usize = 32;
 pub(super) fn fields(
     written: Vec<Spanned<labels::Written>>,
     declared: &Declared<'_>,
-    platforms: &[&str],
     problems: &mut Problems,
 ) -> Vec<LabelSet> {
     let mut wrong = |at: std::ops::Range<usize>, what: String, hint: String| {
@@ -43,10 +43,6 @@ pub(super) fn fields(
             if let Err(why) = check_text(value) {
                 let hint = "write a field as the platform's list of jobs has it".to_owned();
                 wrong(at.clone(), format!("field `{}` {why}", brief(name)), hint);
-            }
-            if name == ACCOUNT && !platforms.contains(&value.as_str()) {
-                let hint = near::hint(value, "platforms", platforms.iter().copied());
-                wrong(at.clone(), format!("`account` names an unknown platform `{}`", brief(value)), hint);
             }
         }
         sets.push(set);

@@ -33,6 +33,7 @@ use std::{
 
 pub use decode::HINT;
 pub use file::{Text, read as read_text};
+pub use jobs::ACCOUNT;
 pub use length::Length;
 pub use near::nearest;
 pub use plan::{

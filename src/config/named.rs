@@ -75,14 +75,13 @@ impl Reader<'_> {
         kinds: &[Kind<'_, P>],
     ) -> (Vec<PlatformPlan<P>>, Vec<Known<'t, PlatformName>>) {
         let (mut plans, mut known) = (Vec::new(), Vec::new());
-        let names: Vec<&str> = declared.iter().map(|declared| *declared.name.get_ref()).collect();
         for declared in declared {
             let name = self.name(declared, PlatformName::new);
             let (own, kind) = self.own::<PlatformTable, P>("platform", declared, kinds);
             let labels = labels::read(own.labels, &declared.section, self.problems);
             let in_flight = self.cap(declared, "in_flight", own.in_flight, IN_FLIGHT);
             let per_hour = self.cap(declared, "per_hour", own.per_hour, PER_HOUR);
-            let jobs = jobs::fields(own.jobs.unwrap_or_default(), declared, &names, self.problems);
+            let jobs = jobs::fields(own.jobs.unwrap_or_default(), declared, self.problems);
             known.push(known_as(declared, &name, &labels, kind.as_ref()));
             let of_kind = kind.as_ref().map_or("", |(kind, _)| kind.name);
             let outputs = known.last().and_then(|known| known.outputs.clone());

@@ -63,6 +63,9 @@ async fn runs_in_flight_on_a_platform_that_is_taken_out_of_the_config_do_not_sta
         let (_, tail) = rest.split_once("# The agent's own intake.").expect("targets follow");
         format!("{head}{tail}").replace(r#", "hadoop2"]"#, "]")
     });
+    // What else names it is no mistake: a platform may go before all is tidied up.
+    let (code, _, said) = watched.on_config(&["check"]).await;
+    assert!(code == 0 && said.contains("`jobs` has the account of `hadoop2`, which is no platform"), "{code}: {said}");
     watched.launch();
     watched.ready().await;
     settled(&watched, &before).await;
