@@ -55,7 +55,8 @@ pub struct Detector {
     /// When pending runs of a large field were last considered.
     #[serde(default)]
     considered: BTreeMap<Family, Timestamp>,
-    /// When something was heard last that is not just another green: a bad run, or one that was asked for.
+    /// When something was heard last of what is pending: another bad run, what one has become, or a run that was
+    /// asked for.
     #[serde(default)]
     news_at: Timestamp,
     cases: Vec<Case>,
@@ -220,9 +221,6 @@ impl Detector {
             }
         }
         let spot = Spot::of(verdict);
-        if !spot.is_green() {
-            self.news_at = now;
-        }
         if verdict.agent_away {
             // Counted towards nothing. What a case was told of on it stands until other runs speak.
             self.trails[place as usize].recent.retain(|known| known.run != spot.run);
@@ -231,7 +229,7 @@ impl Detector {
             return;
         }
         let before = self.trails[place as usize].remember(spot.clone());
-        self.end_loan(&spot);
+        self.end_loan(&spot, now);
         if let Some(case) = self.cases.iter_mut().find(|case| case.bad.contains_key(&spot.run)) {
             if spot.is_green()
                 && let Some(called) = before.filter(|known| known.provisional)
@@ -252,6 +250,7 @@ impl Detector {
             } else {
                 self.pending[at].spot = spot;
             }
+            self.news_at = now;
             return;
         }
         if before.is_some() && !self.strays.is_empty() {
@@ -273,13 +272,16 @@ impl Detector {
         let bad = Bad { spot, place, judged_at: now, was_green };
         match self.explaining(&bad) {
             Some(at) => self.cases[at].take(bad, &self.trails),
-            None => self.pending.push(bad),
+            None => {
+                self.pending.push(bad);
+                self.news_at = now;
+            }
         }
     }
 
     /// A run that a case held because it might still become what the case is about, and that has turned
     /// out to be another fault's after all, is that fault's.
-    fn end_loan(&mut self, spot: &Spot) {
+    fn end_loan(&mut self, spot: &Spot, now: Timestamp) {
         let lent = |case: &Case| {
             case.bad.get(&spot.run).is_some_and(|held| {
                 case.is_on_loan(&held.spot) && !spot.provisional && held.spot.outcome.family() == spot.outcome.family()
@@ -292,7 +294,10 @@ impl Detector {
             bad.spot = spot.clone();
             match self.explaining(&bad) {
                 Some(at) => self.cases[at].take(bad, &self.trails),
-                None => self.pending.push(bad),
+                None => {
+                    self.pending.push(bad);
+                    self.news_at = now;
+                }
             }
         }
     }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// Confirming runs asked for one group of reds: more tell nothing new and cost queries.
 const MOST_ASKED: usize = 10;
-/// How often pending runs of a large field are considered: when something was heard that is not just
-/// another green, and when nothing was.
+/// How often pending runs of a large field are considered: when something was heard of them, and when
+/// nothing was.
 const CONSIDER_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Bad runs that came alone are kept so long, and so many of them, to be pooled.
 const POOLED_FOR: Duration = Duration::from_secs(7 * 86_400);
