@@ -64,22 +64,38 @@ impl Once {
     }
 }
 
-/// Keeps verdicts in the ledger, and passes them on.
+/// Keeps verdicts in the ledger, and passes them on. What came meanwhile is kept together: the ledger writes a
+/// few times a second, whatever it is given.
 async fn keep(store: Arc<dyn Store>, mut told: mpsc::Receiver<Told>, hears: mpsc::UnboundedSender<Heard>) {
-    while let Some(message) = told.recv().await {
-        let (verdict, run) = match message {
-            Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (verdict, run),
-            Told::Stop => return,
-            _ => continue,
-        };
-        if verdict.outcome.state() != State::Green {
-            let (marker, route, reason) = (run.marker, &run.route, verdict.reason.as_deref());
-            info!(run = %marker, %route, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
+    let mut messages = Vec::new();
+    while told.recv_many(&mut messages, TOLD).await > 0 {
+        let (mut settlement, mut heard, mut stops) = (Settlement::default(), Vec::new(), false);
+        for message in messages.drain(..) {
+            let (verdict, run) = match message {
+                Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (*verdict, run),
+                Told::Stop => {
+                    stops = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            if verdict.outcome.state() != State::Green {
+                let (marker, route, reason) = (run.marker, &run.route, verdict.reason.as_deref());
+                info!(run = %marker, %route, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
+            }
+            settlement.verdicts.push(verdict.clone());
+            heard.push(Heard { verdict, run });
         }
-        let settlement = Settlement { verdicts: vec![(*verdict).clone()], ..Settlement::default() };
-        if let Err(error) = store.settle(settlement).await {
-            warn!(%error, "a verdict could not be kept; the next verification will not know of it");
+        if !settlement.verdicts.is_empty()
+            && let Err(error) = store.settle(settlement).await
+        {
+            warn!(%error, "verdicts could not be kept; the next verification will not know of them");
         }
-        let _ = hears.send(Heard { verdict: *verdict, run });
+        for heard in heard {
+            let _ = hears.send(heard);
+        }
+        if stops {
+            return;
+        }
     }
 }
