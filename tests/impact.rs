@@ -308,7 +308,8 @@ async fn an_outage_that_the_agent_saw_itself_names_its_customers_and_a_look_show
     let mut watched = Watched::start(|probes| probes).await;
     watched.landed(1).await;
     let before = query(&watched, "hive", 1, &in_the_bucket(&watched, "before")).await;
-    tokio::time::sleep(S(3)).await;
+    // So long that runs of every route have landed after it: what is written after the last good run may be hit.
+    tokio::time::sleep(S(15)).await;
     let broken = watched.inject(&json!({ "kind": "drop-output", "where": { "worker": "v5" } })).await;
     customers(&watched, json!({ "jobs": 900, "every": "100ms", "seed": 8 })).await;
     let paged = async |w: &Watched| {
