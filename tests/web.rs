@@ -19,7 +19,7 @@ use landfall::{
     metrics::{BuildInfo, Metrics},
     store::{Holding, Letter, Opening, Settlement, Store, memory::Memory},
     target::webhook::Intake,
-    web::{Declined, Doors, Hosts, Kept, Order, intake_router, router, serve},
+    web::{Accounts, Clear, Declined, Doors, Hosts, Kept, Order, Read, intake_router, router, serve},
 };
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ impl House {
                         let routes: Vec<String> = request.routes.iter().map(ToString::to_string).collect();
                         let (rounds, within, strict) = (request.rounds, request.within, request.strict);
                         noted.push(format!("verify {} {rounds} {within:?} {strict}", routes.join(" ")));
-                        under.is_at(1, 0, 2);
+                        under.is_at(Clear { clear: 1, bad: 0, of: 2 });
                         reply.send(Ok(()))
                     }
                     Order::Impact { question, asking, reply } => {
@@ -213,12 +213,12 @@ impl House {
                             "impact {} {:?} {}",
                             question.incident.id, question.longest_job, question.check
                         ));
-                        asking.is_at(1, 2);
+                        asking.is_at(Accounts { read: 1, of: 2 });
                         reply.send(Ok(()))
                     }
                     Order::Coverage { within, surveying, reply } => {
                         noted.push(format!("coverage {within:?}"));
-                        surveying.is_at(3);
+                        surveying.is_at(Read { jobs: 3 });
                         reply.send(Ok(()))
                     }
                     Order::Reload { reply } => {

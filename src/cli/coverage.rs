@@ -8,12 +8,11 @@ use std::{
 
 use anyhow::Result;
 use clap::ValueEnum;
-use reqwest::{Method, Url};
-use serde::Deserialize;
+use reqwest::Url;
 use serde_json::json;
 
 use super::{
-    exit::{NO, UNSURE, Unsure, YES},
+    exit::{NO, UNSURE, YES},
     remote::Where,
 };
 use crate::{
@@ -24,8 +23,6 @@ use crate::{
     detect::coverage::{Coverage, Line, Watch},
 };
 
-/// The agent is asked this often how far it is.
-const ASK: Duration = Duration::from_millis(500);
 /// A month of a large account's jobs is read within this.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Longest text in a column.
@@ -75,31 +72,11 @@ fn within(text: &str) -> Result<Duration, String> {
     fits.then_some(within).ok_or_else(|| "must be from 1m to 366d".to_owned())
 }
 
-/// How it stands.
-#[derive(Deserialize)]
-struct Standing {
-    id: String,
-    coverage: Option<Coverage>,
-}
-
 /// `landfall coverage`.
 pub async fn coverage(args: Args) -> Result<u8> {
     let place = Where::at(args.agent.clone(), args.token_file.clone());
     let body = json!({ "within_seconds": args.within.as_secs() });
-    let mut stands = place.ask(Method::POST, "/api/v1/coverage", Some(body)).await?;
-    let ends = tokio::time::Instant::now() + PATIENCE;
-    let found = loop {
-        let read: Standing = serde_json::from_value(stands)
-            .map_err(|error| Unsure(format!("the agent's answer cannot be read: {error}")))?;
-        if let Some(found) = read.coverage {
-            break found;
-        }
-        if tokio::time::Instant::now() >= ends {
-            return Err(Unsure("the agent did not answer in time".to_owned()).into());
-        }
-        tokio::time::sleep(ASK).await;
-        stands = place.ask(Method::GET, &format!("/api/v1/coverage/{}", read.id), None).await?;
-    };
+    let found: Coverage = place.find("/api/v1/coverage", body, "coverage", PATIENCE, |_| {}).await?;
     let code = code(&found, args.fail_on_gap);
     let mut out = io::stdout().lock();
     match args.format {

@@ -14,7 +14,9 @@ use std::{io::Write, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Format,
@@ -29,6 +31,8 @@ use crate::{
 /// Answers of an agent are small; more is not an agent.
 const MOST: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What takes long is asked for this often.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where the agent is, and how its answer is written.
 #[derive(Debug, clap::Args)]
@@ -131,6 +135,37 @@ impl Where {
             return Ok(value);
         }
         Err(refused(status, &value))
+    }
+
+    /// Has the agent find something that takes long, and waits for it. `name`: what the answer calls it; `show` is
+    /// given every answer until it is there.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Value,
+        name: &str,
+        within: Duration,
+        mut show: impl FnMut(&Value),
+    ) -> Result<T> {
+        let ends = Instant::now() + within;
+        let mut stands = self.ask(Method::POST, path, Some(body)).await?;
+        let id = escaped(stands["id"].as_str().unwrap_or_default());
+        loop {
+            if let Some(error) = stands["error"].as_str() {
+                return Err(Unsure(format!("nothing was found: {error}")).into());
+            }
+            show(&stands);
+            let found = stands[name].take();
+            if !found.is_null() {
+                let unread = |error| Unsure(format!("the agent's answer cannot be read: {error}"));
+                return Ok(serde_json::from_value(found).map_err(unread)?);
+            }
+            if Instant::now() >= ends {
+                return Err(Unsure("the agent did not answer in time".to_owned()).into());
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+            stands = self.ask(Method::GET, &format!("{path}/{id}"), None).await?;
+        }
     }
 
     /// Asks, and hands over what was answered.

@@ -24,7 +24,7 @@ use crate::{
     agent::{
         Agent, Clock, Confirms, Denied, Dice, Hearer, impact,
         lifecycle::{OpenPlan, Parts},
-        verify::Asked,
+        verify::{Asked, Progress},
     },
     metrics::{BuildInfo, Metrics},
     store::{Store, sqlite::Sqlite},
@@ -248,23 +248,16 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
                 let asked = Asked { routes, rounds, within, strict };
-                match agent.verify(&asked, |at| under.is_at(at.clear, at.bad, at.of)).await {
-                    Ok(found) => under.found(found),
-                    Err(error) => error!(%error, "nothing was verified"),
-                }
+                let shown = |at: Progress| under.is_at(web::Clear { clear: at.clear, bad: at.bad, of: at.of });
+                under.ends(agent.verify(&asked, shown).await.map_err(|denied| denied.to_string()));
             });
         }
         Order::Coverage { within, surveying, reply } => {
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
-                match agent.coverage(within, |jobs| surveying.is_at(jobs)).await {
-                    Ok(found) => surveying.found(found),
-                    Err(error) => {
-                        error!(%error, "nothing was read of what customers use");
-                        surveying.give_up();
-                    }
-                }
+                let found = agent.coverage(within, |jobs| surveying.is_at(web::Read { jobs })).await;
+                surveying.ends(found.map_err(|denied| denied.to_string()));
             });
         }
         Order::Impact { question, asking, reply } => {
@@ -273,8 +266,8 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
                 let asked = impact::Asked { incident, longest_job, check };
-                let found = agent.impact(&asked, |read, of| asking.is_at(read, of)).await;
-                asking.found(found.map_err(|denied| denied.to_string()));
+                let found = agent.impact(&asked, |read, of| asking.is_at(web::Accounts { read, of })).await;
+                asking.ends(found.map_err(|denied| denied.to_string()));
             });
         }
         // It takes a while, and nobody else waits for it.

@@ -1,106 +1,41 @@
-//! What incidents did to customers: asked for by a POST, then looked at until it is found. Lists of customers'
-//! jobs are told to nobody else: whoever asked has a name for the answer that cannot be guessed.
+//! What incidents did to customers. Lists of customers' jobs are told to nobody else than whoever asked.
 
-use std::{
-    collections::{VecDeque, hash_map::RandomState},
-    hash::BuildHasher,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Order, Shared,
     answer::{self, Problem},
     api::{Answer, told},
     guard,
+    inquiry::Stage,
 };
-use crate::detect::{Incident, impact::Impact};
+use crate::detect::Incident;
 
-/// Answers that can still be looked at. A large one is some megabytes.
-const KEPT: usize = 10;
-/// At work at once: each reads whole accounts.
-const AT_ONCE: usize = 2;
 /// Longest that a job may be said to be at work.
 const LONGEST: f64 = 90.0 * 86_400.0;
 
-/// One, as it stands.
-#[derive(Clone, Debug)]
-pub struct Asking {
-    id: String,
-    incident: String,
-    stands: Arc<Mutex<Stands>>,
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Accounts {
+    /// Accounts that have been read.
+    pub read: usize,
+    /// All of them.
+    pub of: usize,
 }
 
-#[derive(Debug, Default)]
-struct Stands {
-    read: usize,
-    of: usize,
-    /// What was found, or why nothing was.
-    found: Option<Result<Arc<Impact>, String>>,
-}
-
-impl Asking {
-    /// So many of so many accounts have been read.
-    pub fn is_at(&self, read: usize, of: usize) {
-        let mut stands = self.stands.lock().unwrap_or_else(PoisonError::into_inner);
-        (stands.read, stands.of) = (read, of);
-    }
-
-    /// It is over.
-    pub fn found(&self, found: Result<Impact, String>) {
-        self.stands.lock().unwrap_or_else(PoisonError::into_inner).found = Some(found.map(Arc::new));
-    }
-
-    fn is_over(&self) -> bool {
-        self.stands.lock().unwrap_or_else(PoisonError::into_inner).found.is_some()
-    }
-
-    fn shape(&self) -> Value {
-        let stands = self.stands.lock().unwrap_or_else(PoisonError::into_inner);
-        let (found, error) = match &stands.found {
-            Some(Ok(found)) => (Some(Arc::clone(found)), None),
-            Some(Err(error)) => (None, Some(error.clone())),
-            None => (None, None),
-        };
-        let (read, of) = (stands.read, stands.of);
-        drop(stands);
-        json!({ "id": self.id, "incident": self.incident, "read": read, "of": of, "impact": found, "error": error })
-    }
-}
-
-/// The last ones.
-#[derive(Debug, Default)]
-pub struct Askings(Mutex<VecDeque<Asking>>);
-
-impl Askings {
-    fn begin(&self, incident: &Incident) -> Option<Asking> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.iter().filter(|asking| !asking.is_over()).count() >= AT_ONCE {
-            return None;
-        }
-        // Keyed by the system's own chance: who has seen others cannot guess this one.
-        let keyed = RandomState::new();
-        let id = format!("{:016x}{:016x}", keyed.hash_one(0_u8), keyed.hash_one(1_u8));
-        let asking = Asking { id, incident: incident.id.to_string(), stands: Arc::default() };
-        all.push_back(asking.clone());
-        while all.len() > KEPT {
-            all.pop_front();
-        }
-        Some(asking)
-    }
-
-    fn get(&self, incident: &str, id: &str) -> Option<Asking> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().find(|asking| asking.id == id && asking.incident == incident).cloned()
-    }
+impl Stage for Accounts {
+    const FINDS: &'static str = "impact";
+    // A large one is some megabytes.
+    const KEPT: usize = 10;
+    // Each reads whole accounts.
+    const AT_ONCE: usize = 2;
 }
 
 /// What is asked of an incident.
@@ -134,22 +69,12 @@ pub(super) async fn begin(State(doors): Shared, Path(id): Path<String>, headers:
         return Err(Problem::wrong("`longest_job_seconds` must be from 0 to 7776000"));
     }
     let incident = told(&doors, &id).await?;
-    let asking = doors.askings.begin(&incident);
-    let asking = asking.ok_or_else(|| Problem::unavailable("others are being looked into: ask again in a minute"))?;
+    let asking = doors.askings.begin(incident.id.as_str(), Accounts::default())?;
     let longest_job = Duration::from_secs_f64(posted.longest_job_seconds);
     let question = Box::new(Question { incident, longest_job, check: posted.check });
-    let shown = asking.clone();
-    if let Err(problem) = doors.order(|reply| Order::Impact { question, asking: shown, reply }).await {
-        asking.found(Err(problem.what.clone()));
-        return Err(problem);
-    }
-    let mut response = answer::json(&asking.shape());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    asking.order(&doors, |asking, reply| Order::Impact { question, asking, reply }).await
 }
 
 pub(super) async fn look(State(doors): Shared, Path((incident, id)): Path<(String, String)>) -> Answer {
-    let asking = doors.askings.get(&incident, &id);
-    let asking = asking.ok_or_else(|| Problem::nothing("nobody asked that, or it was long ago"))?;
-    Ok(answer::json(&asking.shape()))
+    Ok(answer::json(&doors.askings.get(&incident, &id)?.shape()))
 }

@@ -7,6 +7,7 @@ mod coverage;
 mod guard;
 mod html;
 mod impact;
+mod inquiry;
 mod intake;
 mod maintenance;
 mod notifications;
@@ -21,17 +22,18 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, middleware, routing};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use coverage::{Surveying, Surveys};
+pub use coverage::Read;
 pub use guard::Hosts;
-pub use impact::{Asking, Askings, Question};
+pub use impact::{Accounts, Question};
+pub use inquiry::{Inquiries, Inquiry, Stage};
 pub use intake::{Kept, intake_router};
 pub use serve::serve;
-pub use verify::{Request, Under, Verifications};
+pub use verify::{Clear, Request};
 
 use self::answer::Problem;
 use crate::{
     canary::{Maintenance, Pause, Secret, Selector, Silence, Timestamp},
-    detect::{Board, Deploy, IncidentId},
+    detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
     metrics::Metrics,
     store::{Drill, Opening, Store},
 };
@@ -54,11 +56,11 @@ pub struct Doors {
     /// Without it everything that changes state answers 403.
     pub token: Option<Secret>,
     /// Verifications that were asked for.
-    pub verifications: Arc<Verifications>,
+    pub verifications: Arc<Inquiries<Clear, Verification>>,
     /// Surveys of what customers use that were asked for.
-    pub surveys: Arc<Surveys>,
+    pub surveys: Arc<Inquiries<Read, Coverage>>,
     /// What was asked of incidents.
-    pub askings: Arc<Askings>,
+    pub askings: Arc<Inquiries<Accounts, Impact>>,
     /// Names by which the agent may be addressed.
     pub hosts: Hosts,
     /// The agent's name, for the pages.
@@ -86,7 +88,7 @@ pub enum Order {
         /// Over which routes, and how.
         request: Request,
         /// Where it is shown how it stands.
-        under: Under,
+        under: Inquiry<Clear, Verification>,
         /// Whether it has begun.
         reply: Reply,
     },
@@ -95,7 +97,7 @@ pub enum Order {
         /// How far back.
         within: Duration,
         /// Where it is shown how it stands.
-        surveying: Surveying,
+        surveying: Inquiry<Read, Coverage>,
         /// Whether it has begun.
         reply: Reply,
     },
@@ -104,7 +106,7 @@ pub enum Order {
         /// Of which, and how.
         question: Box<Question>,
         /// Where it is shown how it stands.
-        asking: Asking,
+        asking: Inquiry<Accounts, Impact>,
         /// Whether it has begun.
         reply: Reply,
     },

@@ -1,89 +1,45 @@
-//! Verifications that a pipeline asks for: begun by a POST, then looked at until they are over.
+//! Verifications that a pipeline asks for.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Order, Shared,
     answer::{self, Problem},
     api::Answer,
     guard,
+    inquiry::Stage,
 };
 use crate::{
     canary::{Route, Selector},
     config::check_selector,
-    detect::verification::Verification,
 };
 
-/// Verifications that can still be looked at.
-const KEPT: usize = 20;
 /// Longest that one may take.
 const LONGEST: f64 = 24.0 * 3600.0;
 
-/// One, as it stands.
-#[derive(Clone, Debug)]
-pub struct Under {
-    id: String,
-    stands: Arc<Mutex<Stands>>,
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Clear {
+    /// Routes of which it is clear.
+    pub clear: usize,
+    /// Of them, bad.
+    pub bad: usize,
+    /// All routes.
+    pub of: usize,
 }
 
-#[derive(Debug, Default)]
-struct Stands {
-    clear: usize,
-    bad: usize,
-    of: usize,
-    found: Option<Verification>,
-}
-
-impl Under {
-    /// So many of so many routes are clear, so many of them bad.
-    pub fn is_at(&self, clear: usize, bad: usize, of: usize) {
-        let mut stands = self.stands.lock().unwrap_or_else(PoisonError::into_inner);
-        (stands.clear, stands.bad, stands.of) = (clear, bad, of);
-    }
-
-    /// It is over.
-    pub fn found(&self, verification: Verification) {
-        self.stands.lock().unwrap_or_else(PoisonError::into_inner).found = Some(verification);
-    }
-
-    fn shape(&self) -> Value {
-        let stands = self.stands.lock().unwrap_or_else(PoisonError::into_inner);
-        let Stands { clear, bad, of, found } = &*stands;
-        json!({ "id": self.id, "clear": clear, "bad": bad, "of": of, "verification": found })
-    }
-}
-
-/// The last ones.
-#[derive(Debug, Default)]
-pub struct Verifications(Mutex<VecDeque<Under>>);
-
-impl Verifications {
-    fn begin(&self, of: usize) -> Under {
-        let id = format!("{:016x}", fastrand::u64(..));
-        let under = Under { id, stands: Arc::new(Mutex::new(Stands { of, ..Stands::default() })) };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push_back(under.clone());
-        while all.len() > KEPT {
-            all.pop_front();
-        }
-        under
-    }
-
-    fn get(&self, id: &str) -> Option<Under> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|under| under.id == id).cloned()
-    }
+impl Stage for Clear {
+    const FINDS: &'static str = "verification";
+    const KEPT: usize = 20;
+    // Each sends every route that it selects.
+    const AT_ONCE: usize = 5;
 }
 
 /// What is to be verified.
@@ -134,18 +90,12 @@ pub(super) async fn begin(State(doors): Shared, headers: HeaderMap, body: Body) 
         doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
     check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
     routes.retain(|route| only.covers(route));
-    let under = doors.verifications.begin(routes.len());
+    let under = doors.verifications.begin("", Clear { of: routes.len(), ..Clear::default() })?;
     let (rounds, strict) = (posted.rounds, posted.strict);
     let request = Request { routes, rounds, within: Duration::from_secs_f64(posted.within_seconds), strict };
-    let order = under.clone();
-    doors.order(|reply| Order::Verify { request, under: order, reply }).await?;
-    let mut response = answer::json(&under.shape());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    under.order(&doors, |under, reply| Order::Verify { request, under, reply }).await
 }
 
 pub(super) async fn look(State(doors): Shared, Path(id): Path<String>) -> Answer {
-    let under = doors.verifications.get(&id);
-    let under = under.ok_or_else(|| Problem::nothing("there is no such verification, or it was long ago"))?;
-    Ok(answer::json(&under.shape()))
+    Ok(answer::json(&doors.verifications.get("", &id)?.shape()))
 }

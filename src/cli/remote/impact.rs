@@ -4,22 +4,19 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use reqwest::{Method, Url};
-use serde::Deserialize;
+use reqwest::Url;
 use serde_json::json;
 
 use super::{Where, escaped};
 use crate::{
     canary::{Timestamp, time::parse_duration},
-    cli::exit::{UNSURE, Unsure, YES},
+    cli::exit::{UNSURE, YES},
     detect::{
         impact::{Hit, Impact},
         incident::write_labels,
     },
 };
 
-/// The agent is asked this often how far it is.
-const ASK: Duration = Duration::from_millis(500);
 /// Reading the accounts of a large installation takes minutes; what takes longer was forgotten.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -68,35 +65,12 @@ fn longest(text: &str) -> Result<Duration, String> {
     fits.then_some(length).ok_or_else(|| "must be at most 90d: no job is at work for longer".to_owned())
 }
 
-/// How it stands.
-#[derive(Deserialize)]
-struct Standing {
-    id: String,
-    impact: Option<Impact>,
-    error: Option<String>,
-}
-
 /// `landfall impact`.
 pub async fn impact(args: ImpactArgs) -> Result<u8> {
     let place = Where::at(args.agent, args.token_file);
     let path = format!("/api/v1/incidents/{}/impact", escaped(&args.incident));
     let body = json!({ "check": args.check, "longest_job_seconds": args.longest_job.as_secs_f64() });
-    let mut stands = place.ask(Method::POST, &path, Some(body)).await?;
-    let ends = tokio::time::Instant::now() + LONGEST;
-    let found = loop {
-        let read: Standing = serde_json::from_value(stands)
-            .map_err(|error| Unsure(format!("the agent's answer cannot be read: {error}")))?;
-        match (read.impact, read.error) {
-            (Some(found), _) => break found,
-            (None, Some(error)) => return Err(Unsure(format!("nothing was found: {error}")).into()),
-            (None, None) if tokio::time::Instant::now() >= ends => {
-                return Err(Unsure("the agent did not answer in time".to_owned()).into());
-            }
-            (None, None) => {}
-        }
-        tokio::time::sleep(ASK).await;
-        stands = place.ask(Method::GET, &format!("{path}/{}", escaped(&read.id)), None).await?;
-    };
+    let found: Impact = place.find(&path, body, "impact", LONGEST, |_| {}).await?;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => writeln!(out, "{}", json!(found))?,
