@@ -6,6 +6,7 @@ pub mod dialect;
 pub mod files;
 pub mod mysql;
 pub mod object_store;
+mod pool;
 pub mod postgresql;
 pub mod sftp;
 mod shapes;

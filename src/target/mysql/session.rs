@@ -1,12 +1,6 @@
-//! Sessions: connections that are kept while they are good, and what goes wrong on them. Not the
-//! library's pool: that may wait for ever for a connection whose other end fell silent.
+//! Sessions: how a connection is made and an errand run on it, and what goes wrong on it.
 
-use std::{
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -14,25 +8,16 @@ use sqlx::{
     AssertSqlSafe, Connection, MySqlConnection, Row,
     mysql::{MySqlDatabaseError, MySqlRow},
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
 
 use super::place::Place;
-use crate::target::{TargetError, cut};
+use crate::target::{
+    TargetError, cut,
+    pool::{Failed, Pool, Serves},
+};
 
-/// Looks and controls at once: one of each. A canary must not fill a server's connections.
-const AT_ONCE: usize = 2;
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for a lock, in seconds, the server's own unit: what holds one longer is told, not waited
 /// for.
 const LOCK: u64 = 3;
-/// What the server needs to say that it gave up, beyond its own time limits.
-const GRACE: Duration = Duration::from_secs(2);
-/// An idle connection is not used again after this: firewalls forget it silently.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// What went wrong.
 pub(super) struct Failure {
@@ -46,6 +31,16 @@ impl From<sqlx::Error> for Failure {
         // Of what the server itself said, only some ends the connection.
         let broken = number(&error).is_none_or(|number| BROKEN.contains(&number));
         Self { error: told(&error), broken }
+    }
+}
+
+impl Failed for Failure {
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn told(self) -> TargetError {
+        self.error
     }
 }
 
@@ -162,51 +157,40 @@ struct Session {
     maker: Maker,
 }
 
-/// Up to two connections, made when they are needed.
+/// The server, and the connections to it.
+#[derive(Debug)]
 pub(super) struct Connections {
-    place: Place,
-    patience: Duration,
-    idle: Mutex<Vec<(Session, Instant)>>,
-    turns: Semaphore,
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connections({:?})", self.place)
-    }
+    server: Server,
+    pool: Pool<Session>,
 }
 
 impl Connections {
     /// None yet.
     pub(super) fn new(place: Place, patience: Duration) -> Self {
-        Self { place, patience, idle: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+        Self { server: Server { place, patience }, pool: Pool::new() }
     }
 
     /// Runs an errand within the patience.
     pub(super) async fn run<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
-        let whole = CONNECT + self.patience + GRACE;
+        let run = self.pool.run(&self.server, errand, self.server.patience);
         // The library takes a packet that is shorter than it must be for a reason to panic.
-        match timeout(whole, AssertUnwindSafe(self.attempt(errand)).catch_unwind()).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_)) => Err(TargetError::Nonsense { detail: "an answer that no MySQL server gives".to_owned() }),
-            Err(_) => Err(TargetError::Unreachable { detail: format!("no answer within {} s", whole.as_secs()) }),
-        }
+        AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
+            Err(TargetError::Nonsense { detail: "an answer that no MySQL server gives".to_owned() })
+        })
     }
+}
 
-    async fn attempt<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
-        let closed = |_| TargetError::Unreachable { detail: "the target is closed".to_owned() };
-        let _turn = self.turns.acquire().await.map_err(closed)?;
-        if let Some(mut kept) = self.take() {
-            match self.go(&mut kept, errand).await {
-                // A kept connection may have died since: only a new one tells about the server.
-                Err(failure) if failure.broken => {}
-                done => return self.keep(kept, done),
-            }
-        }
-        let mut fresh = self.connect().await?;
-        let done = self.go(&mut fresh, errand).await;
-        self.keep(fresh, done)
-    }
+#[derive(Debug)]
+struct Server {
+    place: Place,
+    patience: Duration,
+}
+
+#[async_trait]
+impl<E: Errand> Serves<E> for Server {
+    type Session = Session;
+    type Found = E::Found;
+    type Failure = Failure;
 
     async fn connect(&self) -> Result<Session, TargetError> {
         let connecting = async {
@@ -216,17 +200,16 @@ impl Connections {
             let maker = if version.contains("MariaDB") { Maker::MariaDb } else { Maker::MySql };
             Ok(Session { connection, maker })
         };
-        match timeout(CONNECT, connecting).await {
-            Ok(connected) => connected.map_err(|error: sqlx::Error| told(&error)),
-            Err(_) => Err(TargetError::Unreachable { detail: format!("no connection within {} s", CONNECT.as_secs()) }),
-        }
+        connecting.await.map_err(|error: sqlx::Error| told(&error))
     }
 
-    async fn go<E: Errand>(&self, on: &mut Session, errand: &E) -> Result<E::Found, Failure> {
+    async fn go(&self, on: &mut Session, errand: &E) -> Result<E::Found, Failure> {
         raw(&mut on.connection, &self.settings(on.maker, E::ACCESS)).await?;
         errand.run(&mut on.connection).await
     }
+}
 
+impl Server {
     /// What an errand relies on, said anew before each: behind a pooler the last one was somebody else's.
     fn settings(&self, maker: Maker, access: Access) -> String {
         let isolation = match access {
@@ -251,19 +234,6 @@ impl Connections {
             "SET autocommit = 1, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', lock_wait_timeout = {lock}, \
              innodb_lock_wait_timeout = {lock}, {limits}, NAMES utf8mb4"
         )
-    }
-
-    fn take(&self) -> Option<Session> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, since)| since.elapsed() < IDLE);
-        idle.pop().map(|(session, _)| session)
-    }
-
-    fn keep<T>(&self, session: Session, done: Result<T, Failure>) -> Result<T, TargetError> {
-        if !done.as_ref().is_err_and(|failure| failure.broken) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((session, Instant::now()));
-        }
-        done.map_err(|failure| failure.error)
     }
 }
 

@@ -1,32 +1,18 @@
-//! Sessions: connections that are kept while they are good, and what goes wrong on them. Not the
-//! library's pool: that may wait for ever for a connection whose other end fell silent.
+//! Sessions: how a connection is made and an errand run on it, and what goes wrong on it.
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
 
 use super::place::Place;
-use crate::target::{TargetError, cut};
+use crate::target::{
+    TargetError, cut,
+    pool::{Failed, Pool, Serves},
+};
 
-/// Looks and controls at once: one of each. A canary must not fill a server's connections.
-const AT_ONCE: usize = 2;
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for a lock: what holds one longer is told, not waited for.
 const LOCK: Duration = Duration::from_secs(3);
-/// What the server needs to say that it gave up, beyond its own time limits.
-const GRACE: Duration = Duration::from_secs(2);
-/// An idle connection is not used again after this: firewalls forget it silently.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// What went wrong.
 pub(super) struct Failure {
@@ -44,6 +30,16 @@ impl From<sqlx::Error> for Failure {
             _ => true,
         };
         Self { error: told(&error), broken }
+    }
+}
+
+impl Failed for Failure {
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn told(self) -> TargetError {
+        self.error
     }
 }
 
@@ -131,58 +127,42 @@ pub(super) trait Errand: Sync {
     async fn run(&self, on: &mut PgConnection) -> Result<Self::Found, Failure>;
 }
 
-/// Up to two connections, made when they are needed.
+/// The server, and the connections to it.
+#[derive(Debug)]
 pub(super) struct Connections {
-    place: Place,
-    patience: Duration,
-    idle: Mutex<Vec<(PgConnection, Instant)>>,
-    turns: Semaphore,
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connections({:?})", self.place)
-    }
+    server: Server,
+    pool: Pool<PgConnection>,
 }
 
 impl Connections {
     /// None yet.
     pub(super) fn new(place: Place, patience: Duration) -> Self {
-        Self { place, patience, idle: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+        Self { server: Server { place, patience }, pool: Pool::new() }
     }
 
     /// Runs an errand in a transaction of its own, within the patience.
     pub(super) async fn run<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
-        let whole = CONNECT + self.patience + GRACE;
-        match timeout(whole, self.attempt(errand)).await {
-            Ok(found) => found,
-            Err(_) => Err(TargetError::Unreachable { detail: format!("no answer within {} s", whole.as_secs()) }),
-        }
+        self.pool.run(&self.server, errand, self.server.patience).await
     }
+}
 
-    async fn attempt<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
-        let closed = |_| TargetError::Unreachable { detail: "the target is closed".to_owned() };
-        let _turn = self.turns.acquire().await.map_err(closed)?;
-        if let Some(mut kept) = self.take() {
-            match self.transact(&mut kept, errand).await {
-                // A kept connection may have died since: only a new one tells about the server.
-                Err(failure) if failure.broken => {}
-                done => return self.keep(kept, done),
-            }
-        }
-        let mut fresh = self.connect().await?;
-        let done = self.transact(&mut fresh, errand).await;
-        self.keep(fresh, done)
-    }
+#[derive(Debug)]
+struct Server {
+    place: Place,
+    patience: Duration,
+}
+
+#[async_trait]
+impl<E: Errand> Serves<E> for Server {
+    type Session = PgConnection;
+    type Found = E::Found;
+    type Failure = Failure;
 
     async fn connect(&self) -> Result<PgConnection, TargetError> {
-        match timeout(CONNECT, PgConnection::connect_with(self.place.options())).await {
-            Ok(connected) => connected.map_err(|error| told(&error)),
-            Err(_) => Err(TargetError::Unreachable { detail: format!("no connection within {} s", CONNECT.as_secs()) }),
-        }
+        PgConnection::connect_with(self.place.options()).await.map_err(|error| told(&error))
     }
 
-    async fn transact<E: Errand>(&self, on: &mut PgConnection, errand: &E) -> Result<E::Found, Failure> {
+    async fn go(&self, on: &mut PgConnection, errand: &E) -> Result<E::Found, Failure> {
         raw(on, &self.begin(E::WRITES)).await?;
         let done = errand.run(on).await;
         match done {
@@ -199,7 +179,9 @@ impl Connections {
             }
         }
     }
+}
 
+impl Server {
     /// Limits are set for the transaction alone: behind a pooler the next one is somebody else's.
     fn begin(&self, writes: bool) -> String {
         let access = if writes { "READ WRITE" } else { "READ ONLY" };
@@ -209,19 +191,6 @@ impl Connections {
              SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = 30000; \
              SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 3"
         )
-    }
-
-    fn take(&self) -> Option<PgConnection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, since)| since.elapsed() < IDLE);
-        idle.pop().map(|(connection, _)| connection)
-    }
-
-    fn keep<T>(&self, connection: PgConnection, done: Result<T, Failure>) -> Result<T, TargetError> {
-        if !done.as_ref().is_err_and(|failure| failure.broken) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
-        }
-        done.map_err(|failure| failure.error)
     }
 }
 
