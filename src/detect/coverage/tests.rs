@@ -299,11 +299,11 @@ fn hostile_names_stay_inside_their_comment_and_their_name() {
 #[test]
 fn more_ways_than_can_be_told_apart_are_left_out_and_counted() {
     let mut survey = Survey::new(NOW, MONTH);
-    for n in 0..MOST_WAYS + 5 {
+    for n in 0..survey::MOST_WAYS + 5 {
         survey.job(way(&format!("presto > s{n} append")), Some(NOW), false, None);
     }
     let found = compare(&survey);
-    assert_eq!((found.ways.len(), found.left_out), (MOST_WAYS, 5));
+    assert_eq!((found.ways.len(), found.left_out), (survey::MOST_WAYS, 5));
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Wishes: what a running agent shows, and what people and pipelines want of it.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Agent;
+use crate::{
+    agent::{
+        desk::Told,
+        impact,
+        maintenance::{Ask, Denied},
+        verify::{self, Asked, Progress},
+    },
+    canary::{Maintenance, Pause, Selector, Silence, Timestamp},
+    detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
+    store::{Drill, Opening},
+};
+
+impl Agent {
+    /// How everything stands.
+    pub fn board(&self) -> watch::Receiver<Arc<Board>> {
+        self.board.clone()
+    }
+
+    /// Openings of which something is still to be told, newest first.
+    pub fn letters(&self) -> watch::Receiver<Arc<Vec<Opening>>> {
+        self.letters.clone()
+    }
+
+    /// What is silenced and paused.
+    pub fn maintenance(&self) -> watch::Receiver<Arc<Maintenance>> {
+        self.maintenance.clone()
+    }
+
+    /// Nobody is paged of what it covers while it holds. Its id is made here.
+    pub async fn silence(&self, silence: Silence) -> Result<Silence, Denied> {
+        self.ask(|reply| Ask::Silence(silence, reply)).await
+    }
+
+    /// Takes a silence back.
+    pub async fn unsilence(&self, id: String) -> Result<(), Denied> {
+        self.ask(|reply| Ask::Unsilence(id, reply)).await
+    }
+
+    /// Sends nothing more over what it covers while it holds.
+    pub async fn pause(&self, pause: Pause) -> Result<(), Denied> {
+        self.ask(|reply| Ask::Pause(pause, reply)).await
+    }
+
+    /// Sends again over what is selected; answers how many routes were paused.
+    pub async fn resume_sending(&self, only: Selector) -> Result<usize, Denied> {
+        self.ask(|reply| Ask::Resume(only, reply)).await
+    }
+
+    /// Sends a fire drill through every notifier, or one of them. It takes up to half a minute; that
+    /// it is over is told when somebody confirms it, or after two minutes.
+    pub async fn drill(&self, notifier: Option<&str>) -> Result<Drill, Denied> {
+        Arc::clone(self.drills.as_ref().ok_or(Denied::Stopping)?).send(notifier).await
+    }
+
+    /// Somebody got the newest drill, and says its code.
+    pub async fn confirm_drill(&self, code: &str) -> Result<Drill, Denied> {
+        self.drills.as_ref().ok_or(Denied::Stopping)?.confirm(code).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, Denied>>) -> Ask) -> Result<T, Denied> {
+        let (reply, answer) = oneshot::channel();
+        let asks = self.asks.as_ref().ok_or(Denied::Stopping)?;
+        asks.send(ask(reply)).await.map_err(|_| Denied::Stopping)?;
+        answer.await.map_err(|_| Denied::Stopping)?
+    }
+
+    /// When the scheduler last went round; none before the first time.
+    pub fn round(&self) -> Option<Timestamp> {
+        let at = self.base.round.load(Ordering::Relaxed);
+        (at > 0).then(|| Timestamp::from_micros(at))
+    }
+
+    /// Notes a deploy: stored, then every route runs at once, `first` first.
+    pub async fn deploy(&self, deploy: Deploy, first: Selector) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.told.send(Told::Deploy(deploy, first, reply)).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Verifies a release over some routes, against what the ledger knows of them. What the runs come to is
+    /// also told to detection, like any other.
+    pub async fn verify(&self, asked: &Asked, show: impl FnMut(Progress)) -> Result<Verification, Denied> {
+        let before = verify::before(&*self.base.store, &asked.routes).await?;
+        let (ear, mut heard) = mpsc::unbounded_channel();
+        self.base.ears.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
+        Ok(verify::verify(asked, &before, &self.base.clock, &self.wants, &mut heard, show).await)
+    }
+
+    /// What customers use, and what of it no route covers. Asks every platform that remembers: it may take
+    /// minutes. `show`: so many jobs were read.
+    pub async fn coverage(&self, within: Duration, show: impl FnMut(u64)) -> Result<Coverage, Denied> {
+        Ok(self.surveyor.as_ref().ok_or(Denied::Stopping)?.look(within, show).await)
+    }
+
+    /// What an incident did to customers. `show` is told how many accounts of how many have been read.
+    pub async fn impact(&self, asked: &impact::Asked, show: impl FnMut(usize, usize)) -> Result<Impact, Denied> {
+        let craft = Arc::clone(&self.craft.borrow());
+        Ok(impact::impact(asked, &craft, &*self.base.store, show).await?)
+    }
+
+    /// Closes an incident by hand. False: there is no such open incident.
+    pub async fn close(&self, incident: IncidentId, because: String) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.told.send(Told::Close(incident, because, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+}
