@@ -222,6 +222,7 @@ impl Bare {
             terms: Terms { due: now, objective: Duration::from_secs(5), deadline: Duration::from_secs(15) },
             sample: Sample::default(),
             why: Why::Scheduled,
+            report: None,
         });
         let key = format!("TD1 1/{}", "a".repeat(40));
         let to = self.target.address(&run);

@@ -111,8 +111,8 @@ fn packed(bytes: &[u8], compression: Compression) -> Vec<u8> {
 
 fn count(run: &Run, bytes: &[u8], dialect: &Dialect) -> Rows {
     let carries = dialect.carries();
-    let mut tally = Tally::new(run.marker, run.sample, &carries);
-    let decoded = decode::file(bytes, dialect, decode::room(run.sample), Tally::enough(run.sample) as usize);
+    let mut tally = Tally::of(run, &carries);
+    let decoded = decode::file(bytes, run.columns(), dialect, decode::room(run.sample), Tally::enough(run.sample) as usize);
     decoded.count(&mut tally, run.sample);
     tally.finish()
 }
@@ -130,7 +130,7 @@ fn rows_written_in_any_dialect_are_read_back_whole() {
 }
 
 /// A value that is not the one that was there.
-fn other(value: &Value, dice: &mut fastrand::Rng) -> Value {
+fn other(value: &Value<'_>, dice: &mut fastrand::Rng) -> Value<'static> {
     const TEXTS: [&str; 8] =
         ["x", "plain ", "line one\nline  two", "a,b;c\td", "say \"it\"", "\\", "2015-08-25", "1971-01-01T00:00:00Z"];
     loop {

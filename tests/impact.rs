@@ -60,6 +60,7 @@ fn flown(route: &Arc<Route>, from: Timestamp, until: Timestamp, is_bad: bool) ->
         terms: Terms { due, objective: S(120), deadline: S(300) },
         sample: Sample::of(20),
         why: Why::Scheduled,
+        report: None,
     };
     let mut evidence = Evidence { submitted_at: Some(due), accepted_at: Some(due), ..Evidence::default() };
     evidence.entered(Phase::Execute, from);

@@ -11,6 +11,8 @@ mod daemon;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod dialects;
+#[cfg(feature = "sandbox")]
+mod dogfood;
 mod fixtures;
 mod hiveserver2;
 #[cfg(feature = "sandbox")]

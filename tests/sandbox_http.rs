@@ -626,7 +626,7 @@ async fn a_canary_s_sample_comes_through_whole() {
         let (sample, second) = (Sample::default(), Duration::from_secs(1));
         let terms = Terms { due: now(), objective: second, deadline: second };
         let marker = Marker::mint(now(), u128::from(fastrand::u64(..)));
-        let run = Arc::new(Run { marker, route: Arc::new(route), terms, sample, why: Why::Scheduled });
+        let run = Arc::new(Run { marker, route: Arc::new(route), terms, sample, why: Why::Scheduled, report: None });
         let deliver_to = Address {
             url: Secret::new(&*receiver.url),
             shown: String::new(),

@@ -121,7 +121,8 @@ async fn fly(door: &Direct, scenario: &Scenario, selector: &Selector) -> Outcome
     let due = door.now();
     let terms = Terms { due, objective: canary.objective, deadline: canary.deadline };
     let marker = Marker::mint(due, route.id.0.into());
-    let run = Arc::new(Run { marker, route: route.clone(), terms, sample: canary.sample, why: Why::Scheduled });
+    let run =
+        Arc::new(Run { marker, route: route.clone(), terms, sample: canary.sample, why: Why::Scheduled, report: None });
     let (platform, target) = (door.platform(&route.platform), door.target(&route.target));
     let job = Job { run: run.clone(), deliver_to: target.address(&run), deadline: terms.deadline_at(None) };
     let (mut evidence, mut handle): (Evidence, Option<Handle>) = Default::default();

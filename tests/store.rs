@@ -47,6 +47,7 @@ fn run(route: &Arc<Route>, due: u64) -> Run {
         terms: Terms { due: at(due), objective: S(120), deadline: S(300) },
         sample: Sample::of(20),
         why: Why::Scheduled,
+        report: None,
     }
 }
 

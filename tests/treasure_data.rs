@@ -43,7 +43,7 @@ fn run() -> Run {
         deadline: Duration::from_secs(300),
     };
     let marker = Marker::mint(terms.due, 7);
-    Run { marker, route: Arc::new(route), terms, sample: Sample::default(), why: Why::Scheduled }
+    Run { marker, route: Arc::new(route), terms, sample: Sample::default(), why: Why::Scheduled, report: None }
 }
 
 fn job() -> Job {

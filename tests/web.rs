@@ -66,6 +66,7 @@ fn run(route: &Arc<Route>) -> Run {
         terms: Terms { due: at(-60), objective: Duration::from_secs(120), deadline: Duration::from_secs(300) },
         sample: Sample::default(),
         why: Why::Scheduled,
+        report: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{clock::Clock, desk::Told, impact::Scenery, sight::Sight};
+use super::{clock::Clock, desk::Told, dogfood::Reports, impact::Scenery, sight::Sight};
 use crate::{
     canary::{Away, Marker, PlatformName, RouteId, Sample, TargetName, Timestamp, Usual},
     metrics::Metrics,
@@ -134,6 +134,8 @@ pub struct Craft {
     pub metrics: Option<Arc<Metrics>>,
     /// How customers' jobs map to what is watched.
     pub scenery: Arc<Scenery>,
+    /// The agent's own reports.
+    pub reports: Arc<Reports>,
     /// The way to the desk.
     pub desk: mpsc::Sender<Told>,
 }

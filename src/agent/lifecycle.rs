@@ -24,6 +24,7 @@ use super::{
     coverage::Surveyor,
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
+    dogfood::{Reports, Shelves},
     heartbeat::{Heartbeat, Seen},
     impact::Scenery,
     maintenance::{Ask, Keeper},
@@ -117,6 +118,8 @@ pub(super) struct Base {
     ears: Ears,
     /// When a control last passed.
     seen: Seen,
+    /// What was written on platforms for the agent's own reports.
+    shelves: Arc<Shelves>,
     is_daemon: bool,
 }
 
@@ -174,6 +177,7 @@ impl Agent {
             round: Arc::clone(&round),
             ears: Ears::default(),
             seen: Seen::default(),
+            shelves: Arc::default(),
             is_daemon,
         };
         let craft = base.craft(&plan);
@@ -457,6 +461,7 @@ impl Base {
             round: Round::default(),
             ears: Ears::default(),
             seen: Seen::default(),
+            shelves: Arc::default(),
             is_daemon: false,
         }
     }
@@ -472,8 +477,10 @@ impl Base {
             )
         };
         let pads = plan.platforms.iter().map(pad).collect();
+        let reporting = plan.canaries.iter().filter_map(|canary| Some((&canary.name, canary.report.as_ref()?)));
         Arc::new(Craft {
             scenery: Arc::new(Scenery::of(plan, &pads)),
+            reports: Arc::new(Reports::of(reporting, &plan.routes, &self.shelves)),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             store: Arc::clone(&self.store),

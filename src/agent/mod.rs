@@ -8,6 +8,7 @@ pub mod clock;
 pub mod coverage;
 pub mod craft;
 pub mod desk;
+pub mod dogfood;
 mod heartbeat;
 pub mod impact;
 pub mod lifecycle;

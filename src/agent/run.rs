@@ -4,18 +4,20 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use tokio::time::timeout;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
     after::After,
     craft::{Craft, Pad},
     desk::Told,
+    dogfood::Chore,
     sight::Sight,
 };
 use crate::{
     canary::{
-        Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Timestamp, Usual, Verdict,
-        evidence::half_empty_for, judge, looks, wait,
+        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Tally, Timestamp, Usual, Verdict,
+        evidence::half_empty_for, judge, looks, report::Stages, wait,
     },
     platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
     target::Target,
@@ -33,6 +35,8 @@ const CONTROL_KEEPS: Duration = Duration::from_secs(30);
 const QUICK: Duration = Duration::from_secs(1);
 /// Longest wait for a look that only watches.
 const GLANCE: Duration = Duration::from_secs(2);
+/// Longest wait for what a stage of a report holds: it may take a job to find out.
+const LOCATE: Duration = Duration::from_secs(60);
 /// A platform's time that is further from ours than this is not believed.
 const DAY: Duration = Duration::from_secs(86_400);
 /// Most glances kept: polls of a run with a long deadline.
@@ -63,6 +67,8 @@ pub struct Flight {
     sights: usize,
     /// What a provisional verdict last said.
     told: Option<Outcome>,
+    /// What has to be done before a report's query is sent.
+    chore: Option<Chore>,
 }
 
 impl Flight {
@@ -94,7 +100,13 @@ impl Flight {
             failures: 0,
             sights: 0,
             told: None,
+            chore: None,
         })
+    }
+
+    /// The same, with something to be done first.
+    pub fn after(self, chore: Option<Chore>) -> Self {
+        Self { chore, ..self }
     }
 
     /// Flies to the final verdict. `resumed`: the agent was restarted meanwhile.
@@ -223,7 +235,11 @@ impl Flight {
 
     async fn submit(&mut self) -> Duration {
         let now = self.craft.clock.now();
-        if let Err(error) = self.call(self.pad.prepare(self.run.sample, now)).await {
+        let ready = match &self.chore {
+            Some(chore) => self.call(self.craft.reports.prepare(&self.pad, chore, now)).await,
+            None => self.call(self.pad.prepare(self.run.sample, now)).await,
+        };
+        if let Err(error) = ready {
             return self.not_accepted(&error);
         }
         if self.may_have_started && self.pad.driver.resume() != Resume::ByMarker {
@@ -391,6 +407,30 @@ impl Flight {
             // One that proves nothing either way is none: it convicts nobody.
             control.into_iter().for_each(|control| self.evidence.controlled(control));
         }
+        if convicts {
+            self.locate().await;
+        }
+    }
+
+    /// Of a report that is not there as it should be: asks every stage what it holds, so that the one that is
+    /// wrong is told.
+    async fn locate(&mut self) {
+        let Some(report) = self.run.report.clone() else { return };
+        let is_known = self.evidence.stages.as_ref().is_some_and(|stages| stages.first_wrong().is_some());
+        let Some(diary) = self.pad.driver.diary().filter(|_| !is_known) else { return };
+        let stored = timeout(LOCATE, diary.stored(&report.source));
+        let computed = timeout(LOCATE, diary.computed(&self.run, self.handle.as_ref()));
+        let (stored, computed) = tokio::join!(stored, computed);
+        let late = |_| format!("no answer within {} s", LOCATE.as_secs());
+        let stored = stored.map_err(late).and_then(|answer| answer.map_err(|error| error.to_string()));
+        let computed = computed.map_err(late).and_then(|answer| answer.map_err(|error| error.to_string()));
+        let carries = Carries::default();
+        let computed = computed.map(|rows| {
+            let mut tally = Tally::of(&self.run, &carries);
+            rows.iter().for_each(|row| tally.add(row));
+            tally.finish()
+        });
+        self.evidence.stages = Some(Stages { entered: report.entered, stored, computed });
     }
 
     /// Looks at the target; with a control beside it where the look may have to convict.
@@ -477,6 +517,9 @@ impl Flight {
     /// Judges an overdue run for the time being.
     async fn tell_early(&mut self) {
         let now = self.craft.clock.now();
+        if self.run.report.is_some() && self.judge(now).outcome.is_silent() {
+            self.locate().await;
+        }
         let judgement = self.judge(now);
         let counts = match judgement.outcome.state() {
             State::Red => true,
@@ -495,6 +538,9 @@ impl Flight {
     async fn settle(mut self) {
         let now = self.craft.clock.now();
         let judgement = self.judge(now);
+        if judgement.outcome.state() == State::Red {
+            self.craft.reports.doubt(&self.run);
+        }
         let still_running = !self.evidence.claim.is_last_word();
         self.evidence.half_empty = half_empty_for(self.glances.iter().chain(&self.evidence.looks));
         let verdict = verdict(&self.run, judgement, false, now, std::mem::take(&mut self.evidence));

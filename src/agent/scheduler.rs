@@ -384,6 +384,7 @@ impl Scheduler {
             terms: Terms { due: due.at, objective: line.objective, deadline: line.deadline },
             sample: line.sample,
             why: why(due.why),
+            report: None,
         });
         self.fly(run, due.why, None, Evidence::default(), false);
     }
@@ -403,13 +404,24 @@ impl Scheduler {
         let (craft, after) = (Arc::clone(&self.craft), self.after.clone());
         self.flights.spawn(async move {
             let flight = async {
-                // A run is recorded before it is submitted: without a record there is no run.
-                if !resumed && let Err(error) = craft.store.begin(&run).await {
-                    warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
-                    return;
-                }
+                // A run is recorded before it is submitted: without a record there is no run. What a report
+                // must tell is a part of it.
+                let begun = async {
+                    let (run, chore) = craft.reports.compose(&craft, Arc::clone(&run)).await?;
+                    craft.store.begin(&run).await.map(|()| (run, chore))
+                };
+                let (run, chore) = match resumed {
+                    true => (Arc::clone(&run), None),
+                    false => match begun.await {
+                        Ok(begun) => begun,
+                        Err(error) => {
+                            warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
+                            return;
+                        }
+                    },
+                };
                 match Flight::new(&craft, &after, Arc::clone(&run), handle, evidence.clone()) {
-                    Some(flight) => flight.fly(resumed).await,
+                    Some(flight) => flight.after(chore).fly(resumed).await,
                     None => run::ground(&craft, &run, evidence, GONE).await,
                 }
             };

@@ -256,6 +256,7 @@ mod tests {
             terms: Terms { due: Timestamp::from_secs(1_000 + n), objective: second, deadline: second },
             sample: Sample::default(),
             why: Why::Scheduled,
+            report: None,
         })
     }
 

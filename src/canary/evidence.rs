@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{marker::Marker, tally::Rows, time::Timestamp};
+use super::{marker::Marker, report::Stages, tally::Rows, time::Timestamp};
 
 /// Where in its flight a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,6 +190,9 @@ pub struct Evidence {
     /// How long readers of a table that was displaced found it half empty meanwhile: see [`half_empty_for`].
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub half_empty: Duration,
+    /// Of a report that did not come as it should: where it went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
 }
 
 impl Default for Evidence {
@@ -205,6 +208,7 @@ impl Default for Evidence {
             away: Vec::new(),
             jobs: Vec::new(),
             half_empty: Duration::ZERO,
+            stages: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     evidence::{Claim, Evidence, Phase, Sighting},
+    report::Stage,
     run::Terms,
     time::Timestamp,
     verdict::Outcome,
@@ -147,7 +148,16 @@ fn by_the_rows(evidence: &Evidence) -> Judgement {
         return Judgement::plain(Outcome::Landed);
     }
     let outcome = red.remove(0);
-    Judgement { phase: Some(Phase::Land), also: red, ..Judgement::plain(outcome) }
+    let Some(stages) = &evidence.stages else {
+        return Judgement { phase: Some(Phase::Land), also: red, ..Judgement::plain(outcome) };
+    };
+    // What was to be queried is taken before the query is.
+    let phase = match stages.first_wrong() {
+        Some(Stage::Import) => Phase::Submit,
+        Some(Stage::Query) => Phase::Execute,
+        Some(Stage::Output) | None => Phase::Land,
+    };
+    Judgement { phase: Some(phase), reason: Some(stages.to_string()), also: red, ..Judgement::plain(outcome) }
 }
 
 /// The red outcomes that hold for a sighting, in the order of the table. Empty: complete.

@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{marker::Marker, route::Route, sample::Sample, time::Timestamp};
+use super::{
+    marker::Marker,
+    report::{REPORT_COLUMNS, Report},
+    route::Route,
+    sample::{COLUMNS, Column, Sample},
+    time::Timestamp,
+};
 
 /// Why a run was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,4 +67,17 @@ pub struct Run {
     pub sample: Sample,
     /// Why it was sent.
     pub why: Why,
+    /// The rows that must land instead of the sample's, which only says how many they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Arc<Report>>,
+}
+
+/// Columns of rows that may land.
+pub type Columns = [Column; COLUMNS.len()];
+
+impl Run {
+    /// The columns of its rows.
+    pub fn columns(&self) -> &'static Columns {
+        if self.report.is_some() { &REPORT_COLUMNS } else { &COLUMNS }
+    }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::Marker;
 
-/// A value of a sample.
+/// A value of a sample, or of a report.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum Value<'t> {
     /// SQL NULL.
     Null,
     /// A boolean.
@@ -21,7 +21,7 @@ pub enum Value {
     /// A double.
     Float(f64),
     /// Text, also for decimals, dates and times: see [`Kind`].
-    Text(&'static str),
+    Text(&'t str),
     /// The run's marker.
     Marker(Marker),
 }
@@ -206,7 +206,7 @@ impl Sample {
     pub const MOST_ROWS: u32 = 10_000;
 
     /// Values of row `n` (from 0) of a run, in the order of [`COLUMNS`].
-    pub fn row(&self, marker: Marker, n: u32) -> [Value; COLUMNS.len()] {
+    pub fn row(&self, marker: Marker, n: u32) -> [Value<'static>; COLUMNS.len()] {
         let [int_edge, dec_text, real_no, flag, day, at_time, empty_text, no_text, hard_text] = seed_row(n);
         let mix = i64::from(n) * MIX_STEP + marker.salt();
         [
@@ -233,7 +233,7 @@ impl Default for Sample {
 }
 
 /// Values of row `n` of the seed table, in the order of [`SEED_COLUMNS`]. The same in every run.
-pub fn seed_row(n: u32) -> [Value; SEED_COLUMNS.len()] {
+pub fn seed_row(n: u32) -> [Value<'static>; SEED_COLUMNS.len()] {
     let n = n as usize;
     [
         Value::Int(INT_EDGES[n % INT_EDGES.len()]),

@@ -1,11 +1,13 @@
 //! The tally: expected rows against found rows, as sets, so that order never matters.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     marker::Marker,
+    report::{REPORT_COLUMNS, Report},
+    run::{Columns, Run},
     sample::{COLUMNS, Cell, Column, Kind, Sample, Value},
     time::Timestamp,
 };
@@ -107,6 +109,8 @@ impl Rows {
 pub struct Tally<'a> {
     marker: Marker,
     sample: Sample,
+    /// Its rows are wanted instead of the sample's.
+    report: Option<Arc<Report>>,
     carries: &'a Carries,
     /// How often expected row n was found right.
     seen: Vec<u32>,
@@ -123,7 +127,24 @@ const ODD_KEPT: usize = 64;
 impl<'a> Tally<'a> {
     /// A count of nothing yet.
     pub fn new(marker: Marker, sample: Sample, carries: &'a Carries) -> Self {
-        Self { marker, sample, carries, seen: vec![0; sample.rows as usize], odd: Vec::new(), beyond: 0 }
+        Self { marker, sample, report: None, carries, seen: vec![0; sample.rows as usize], odd: Vec::new(), beyond: 0 }
+    }
+
+    /// The same for whatever must land of a run.
+    pub fn of(run: &Run, carries: &'a Carries) -> Self {
+        Self { report: run.report.clone(), ..Self::new(run.marker, run.sample, carries) }
+    }
+
+    fn columns(&self) -> &'static Columns {
+        if self.report.is_some() { &REPORT_COLUMNS } else { &COLUMNS }
+    }
+
+    /// Values of row `n`; none beyond the last.
+    fn row(&self, n: u32) -> Option<[Value<'_>; COLUMNS.len()]> {
+        match &self.report {
+            Some(report) => report.row(self.marker, n),
+            None => (n < self.sample.rows).then(|| self.sample.row(self.marker, n)),
+        }
     }
 
     /// How many found rows of one run a read needs to fetch: more than that changes no verdict.
@@ -131,16 +152,15 @@ impl<'a> Tally<'a> {
         sample.rows.saturating_mul(3).saturating_add(ODD_KEPT as u32)
     }
 
-    /// Adds one found row; `cells` stand in the order of [`COLUMNS`] and may be short.
+    /// Adds one found row; `cells` stand in the order of the run's columns and may be short.
     pub fn add(&mut self, cells: &[Cell]) {
         let claimed = row_number(cells);
-        let right = claimed.is_some_and(|n| {
-            let expected = self.sample.row(self.marker, n);
-            COLUMNS.iter().zip(&expected).enumerate().all(|(at, (column, value))| {
+        let right = claimed.and_then(|n| self.row(n)).is_some_and(|expected| {
+            self.columns().iter().zip(&expected).enumerate().all(|(at, (column, value))| {
                 self.sample.without.has(at)
                     || agrees(*column, value, cells.get(at).unwrap_or(&Cell::Absent), self.carries)
             })
-        }) && claimed.is_some_and(|n| n < self.sample.rows);
+        });
         match claimed {
             Some(n) if right => self.seen[n as usize] = self.seen[n as usize].saturating_add(1),
             _ if self.odd.len() < ODD_KEPT + self.sample.rows as usize => self.odd.push((claimed, cells.to_vec())),
@@ -183,8 +203,8 @@ impl<'a> Tally<'a> {
     }
 
     fn explain(&self, n: u32, cells: &[Cell], examples: &mut Vec<Difference>) {
-        let expected = self.sample.row(self.marker, n);
-        for (at, (column, value)) in COLUMNS.iter().zip(&expected).enumerate() {
+        let Some(expected) = self.row(n) else { return };
+        for (at, (column, value)) in self.columns().iter().zip(&expected).enumerate() {
             let found = cells.get(at).unwrap_or(&Cell::Absent);
             let wanted = !self.sample.without.has(at) && examples.len() < EXAMPLES;
             if wanted && !agrees(*column, value, found, self.carries) {

@@ -22,10 +22,10 @@ use crate::{
 pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>> {
     Kinds {
         platforms: vec![
-            Kind::new("treasure-data", treasure_data::MODES, treasure_data::open),
-            Kind::new("hiveserver2", hiveserver2::MODES, hiveserver2::open).naming_outputs(),
+            Kind::new("treasure-data", treasure_data::MODES, treasure_data::open).keeping_a_diary(),
+            Kind::new("hiveserver2", hiveserver2::MODES, hiveserver2::open).naming_outputs().keeping_a_diary(),
             Kind::new("http-job", http_job::MODES, http_job::open).naming_outputs_if_given(),
-            Kind::new("trino", trino::MODES, trino::open).naming_outputs(),
+            Kind::new("trino", trino::MODES, trino::open).naming_outputs().keeping_a_diary(),
         ],
         targets: vec![
             Kind::new("mysql", mysql::MODES, mysql::open).landing(mysql::SCHEMES, mysql::EXAMPLE),

@@ -72,6 +72,7 @@ async fn look_at_platform(platform: &dyn Platform, route: Option<&Arc<Route>>, p
         terms: Terms { due: now, objective: canary.objective, deadline: canary.deadline },
         sample: canary.sample,
         why: Why::Verify,
+        report: None,
     };
     match tokio::time::timeout(PATIENCE, platform.find(&run)).await {
         Ok(Ok(_) | Err(PlatformError::NotFound)) => Answer::Fine("answers, and knows our key"),

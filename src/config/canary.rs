@@ -114,27 +114,29 @@ pub(super) fn read(
             Some(Arc::new(Route::new(name.clone(), platform, target, mode, labels)))
         })
         .collect();
-    Some((CanaryPlan { name: name.clone(), schedule: schedule?, objective, deadline, sample }, routes))
+    Some((CanaryPlan { name: name.clone(), schedule: schedule?, objective, deadline, sample, report: None }, routes))
 }
 
-fn can<N>(known: &Known<'_, N>, mode: Mode) -> bool {
+/// Whether it writes, or is written, in a mode.
+pub(super) fn can<N>(known: &Known<'_, N>, mode: Mode) -> bool {
     known.modes.is_empty() || known.modes.contains(&mode)
 }
 
 /// Whether the platform has a name for the target, or needs none.
-fn reaches(platform: &Known<'_, PlatformName>, target: &Known<'_, TargetName>) -> bool {
+pub(super) fn reaches(platform: &Known<'_, PlatformName>, target: &Known<'_, TargetName>) -> bool {
     platform.outputs.as_ref().is_none_or(|names| names.iter().any(|name| name == target.written))
 }
 
-struct Reading<'a, 'b, 't> {
-    declared: &'a Declared<'a>,
+/// A table that is read, and what is wrong with it.
+pub(super) struct Reading<'a, 'b, 't> {
+    pub declared: &'a Declared<'a>,
     /// Keys that are wrong already, and so not missing.
-    wrong_keys: Vec<String>,
-    reader: &'a mut Reader<'b, 't>,
+    pub wrong_keys: Vec<String>,
+    pub reader: &'a mut Reader<'b, 't>,
 }
 
 impl<'b, 't> Reading<'_, 'b, 't> {
-    fn wrong(&mut self, at: Range<usize>, what: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn wrong(&mut self, at: Range<usize>, what: impl Into<String>, hint: impl Into<String>) {
         self.reader.problems.push(self.declared.section.problem(at, what, Some(hint.into())));
     }
 
@@ -142,7 +144,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
         self.wrong_keys.iter().any(|wrong| wrong == key)
     }
 
-    fn schedule(
+    pub(super) fn schedule(
         &mut self,
         every: Option<&Spanned<Length>>,
         cron: Option<&Spanned<String>>,
@@ -208,7 +210,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
         None
     }
 
-    fn clocks(
+    pub(super) fn clocks(
         &mut self,
         objective: Option<&Spanned<Length>>,
         deadline: Option<&Spanned<Length>>,
@@ -263,7 +265,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
     }
 
     /// A list of names of platforms or targets.
-    fn named<N>(
+    pub(super) fn named<N>(
         &mut self,
         what: &str,
         key: &str,
@@ -336,7 +338,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
     }
 
     /// A platform that knows targets by names of its own must have one for each target.
-    fn refuse_unnamed(
+    pub(super) fn refuse_unnamed(
         &mut self,
         platforms: &[(Range<usize>, &Known<'_, PlatformName>)],
         targets: &[(Range<usize>, &Known<'_, TargetName>)],

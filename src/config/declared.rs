@@ -24,10 +24,12 @@ pub(super) struct Declarations<'t> {
     pub canaries: Vec<Declared<'t>>,
     pub notifiers: Vec<Declared<'t>>,
     pub silences: Vec<Section<'t>>,
+    /// `[dogfood]`, of all files: one is enough.
+    pub dogfood: Vec<Declared<'t>>,
 }
 
 /// The tables of a file, with what each declares.
-const TABLES: [&str; 6] = ["agent", "platform", "target", "canary", "notify", "silence"];
+const TABLES: [&str; 7] = ["agent", "platform", "target", "canary", "dogfood", "notify", "silence"];
 
 /// Collects what the files declare. The first is the config file itself, the only one that may
 /// have an `[agent]`.
@@ -51,6 +53,19 @@ pub(super) fn collect<'t>(files: &'t [Section<'t>], problems: &mut Problems) -> 
                     declare_silences(file, value, &mut all.silences, problems);
                     continue;
                 }
+                "dogfood" => {
+                    match table(value) {
+                        Some(table) => {
+                            let section = Section { file: file.file, table: Spanned::new(key.span(), table.clone()) };
+                            all.dogfood.push(Declared { name: Spanned::new(key.span(), key.get_ref()), section });
+                        }
+                        None => {
+                            let what = format!("`dogfood` is {}", kind_of(value.get_ref()));
+                            problems.push(file.problem(key.span(), what, Some("write [dogfood]".to_owned())));
+                        }
+                    }
+                    continue;
+                }
                 other => {
                     let hint = near::hint(other, "tables", TABLES);
                     problems.push(file.problem(key.span(), format!("unknown table `{other}`"), Some(hint)));
@@ -60,8 +75,14 @@ pub(super) fn collect<'t>(files: &'t [Section<'t>], problems: &mut Problems) -> 
             declare(file, key.get_ref(), value, list, problems);
         }
     }
-    let Declarations { platforms, targets, canaries, notifiers, silences: _ } = &mut all;
-    for (what, list) in [("platform", platforms), ("target", targets), ("canary", canaries), ("notifier", notifiers)] {
+    let Declarations { platforms, targets, canaries, notifiers, silences: _, dogfood } = &mut all;
+    for (what, list) in [
+        ("platform", platforms),
+        ("target", targets),
+        ("canary", canaries),
+        ("notifier", notifiers),
+        ("table", dogfood),
+    ] {
         refuse_doubles(what, list, problems);
     }
     all

@@ -4,12 +4,13 @@
 //! A file is read (`file`), its tables are merged with those of the other files (`declared`), and
 //! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, and with `notify`
 //! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the
-//! routes), `silence`, `upkeep` (drills and the heartbeat).
+//! routes), `dogfood`, `silence`, `upkeep` (drills and the heartbeat).
 
 mod agent;
 mod canary;
 mod declared;
 mod decode;
+mod dogfood;
 mod file;
 mod jobs;
 mod labels;
@@ -115,7 +116,23 @@ fn read<P, T, N>(
         canaries.push(plan);
         routes.extend(more);
     }
-    if declared.canaries.is_empty() && all_read && problems.is_empty() {
+    for dogfood in &declared.dogfood {
+        let same = declared.canaries.iter().find(|canary| *canary.name.get_ref() == dogfood::NAME);
+        if let Some(canary) = same {
+            let what = format!("canary `{0}` is called as the one of [{0}]", dogfood::NAME);
+            problems.push(canary.section.problem(canary.name.span(), what, Some("rename it".to_owned())));
+            continue;
+        }
+        let mut reader =
+            canary::Reader { platforms: &known_platforms, targets: &known_targets, all_read, options, problems };
+        let Some((plan, more)) = dogfood::read(dogfood, &mut reader) else { continue };
+        canaries.push(plan);
+        routes.extend(more);
+        if let Some((what, hint)) = dogfood::too_large(&canaries, &routes, options.now) {
+            problems.push(dogfood.section.problem(dogfood.name.span(), what, Some(hint)));
+        }
+    }
+    if declared.canaries.is_empty() && declared.dogfood.is_empty() && all_read && problems.is_empty() {
         let hint = "add a [canary.NAME] here or in the folder of probes".to_owned();
         let (file, what) = (agent.file.clone(), "no canary is declared: nothing would be watched".to_owned());
         problems.push(Problem { file, place: None, what, hint: Some(hint) });

@@ -63,6 +63,8 @@ pub(super) struct Known<'t, N> {
     pub kind: &'static str,
     /// Empty: any.
     pub modes: &'static [Mode],
+    /// Whether the agent can write rows of its own there, and query them.
+    pub keeps_a_diary: bool,
     /// The targets that a platform has a name for; none: it takes a target's own address.
     pub outputs: Option<Vec<String>>,
 }
@@ -258,6 +260,7 @@ fn known_as<'t, N: Clone, D>(
         labels: labels.clone(),
         kind: kind.map_or("", |(kind, _)| kind.name),
         modes: kind.map_or(&[], |(kind, _)| kind.modes),
+        keeps_a_diary: kind.is_some_and(|(kind, _)| kind.keeps_a_diary),
         outputs: kind.and_then(|(kind, section)| outputs(kind.outputs, section)),
     }
 }

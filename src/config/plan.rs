@@ -8,7 +8,7 @@ use reqwest::Url;
 use crate::{
     canary::{
         CanaryName, Labels, NotifierName, PlatformName, Route, Sample, Schedule, Secret, Selector, TargetName,
-        Timestamp,
+        Timestamp, report::ReportPlan,
     },
     detect::{Severity, coverage::Landing, incident::LabelSet},
     http::Wire,
@@ -227,6 +227,8 @@ pub struct CanaryPlan {
     pub deadline: Duration,
     /// Its rows.
     pub sample: Sample,
+    /// They are the agent's own report instead.
+    pub report: Option<ReportPlan>,
 }
 
 impl<P, T, N> Plan<P, T, N> {

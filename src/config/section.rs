@@ -57,6 +57,8 @@ pub struct Kind<'a, T> {
     pub modes: &'static [Mode],
     /// Whether its table's `outputs` has a key for each target that it can write to.
     pub outputs: Outputs,
+    /// Whether the agent can write rows of its own into such a platform, and query them.
+    pub keeps_a_diary: bool,
     /// Of a kind of target: the schemes of the addresses that lead into one, and its table with all that a
     /// user has to fill in (see [`Landing`]).
     pub landing: (&'static [&'static str], &'static str),
@@ -80,7 +82,14 @@ impl<'a, T> Kind<'a, T> {
         modes: &'static [Mode],
         open: impl Fn(&Opening<'_>) -> Result<T, Problems> + 'a,
     ) -> Self {
-        Self { name, open: Box::new(open), modes, outputs: Outputs::Addressed, landing: (&[], "") }
+        Self {
+            name,
+            open: Box::new(open),
+            modes,
+            outputs: Outputs::Addressed,
+            keeps_a_diary: false,
+            landing: (&[], ""),
+        }
     }
 
     /// The same for a platform that knows targets by names of its own if the config gives any.
@@ -91,6 +100,11 @@ impl<'a, T> Kind<'a, T> {
     /// The same for a target that these schemes of Result Output lead into, and whose table looks like this.
     pub fn landing(self, schemes: &'static [&'static str], example: &'static str) -> Self {
         Self { landing: (schemes, example), ..self }
+    }
+
+    /// The same for a platform that the agent can write rows of its own into.
+    pub fn keeping_a_diary(self) -> Self {
+        Self { keeps_a_diary: true, ..self }
     }
 
     /// The same for a platform that knows targets by names of its own.

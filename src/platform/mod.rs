@@ -1,6 +1,7 @@
 //! FLOOR 2, platforms: systems that accept queries and push results out. A driver looks once;
 //! waiting, retrying and timing out live in `agent::run` alone.
 
+pub mod diary;
 pub mod hiveserver2;
 pub mod http_job;
 pub mod past;
@@ -181,6 +182,11 @@ pub trait Platform: Send + Sync + fmt::Debug {
 
     /// Stops the job. A job that is finished already is not an error.
     async fn cancel(&self, handle: &Handle) -> Result<(), PlatformError>;
+
+    /// A diary that the agent can keep there, if it can.
+    fn diary(&self) -> Option<&dyn diary::Diary> {
+        None
+    }
 
     /// What customers did there, if the platform remembers it and this driver can ask.
     fn past(&self) -> Option<&dyn past::Past> {

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, ops::Range};
 
+use super::diary::{self, Batch, Held};
 use crate::canary::{
     Marker, Run, Sample, Value,
     sample::{COLUMNS, Column, Kind, MIX_STEP, SEED_COLUMNS, seed_row},
@@ -35,9 +36,34 @@ impl Dialect {
 
     /// `name type, …` of a table that runs write to.
     pub fn output_columns(&self) -> String {
+        self.columns(&COLUMNS)
+    }
+
+    /// `name type, …` of any table.
+    pub fn columns(&self, columns: &[Column]) -> String {
         let columns: Vec<_> =
-            COLUMNS.iter().map(|column| format!("{} {}", column.name, (self.sql_type)(column.kind))).collect();
+            columns.iter().map(|column| format!("{} {}", column.name, (self.sql_type)(column.kind))).collect();
         columns.join(", ")
+    }
+
+    /// `name, …`.
+    pub fn names(columns: &[Column]) -> String {
+        columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `(…), (…)`: the entries of a batch, for `INSERT INTO … VALUES`, so many at a time.
+    pub fn entries(&self, batch: &Batch, at_once: usize) -> impl Iterator<Item = String> {
+        batch.entries.chunks(at_once).map(move |entries| {
+            let row = |entry| {
+                let values = diary::held(batch, entry).map(|value| match value {
+                    Held::Text(text) => (self.text)(&text),
+                    Held::Int(number) => number.to_string(),
+                    Held::Null => "NULL".to_owned(),
+                });
+                format!("({})", values.join(", "))
+            };
+            entries.iter().map(row).collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// `(…), (…)`: the rows of a seed table, for `INSERT INTO … VALUES`.

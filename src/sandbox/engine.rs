@@ -30,6 +30,7 @@ struct Counts {
     runs: u64,
     calls: u64,
     reads: u64,
+    uploads: u64,
 }
 
 /// A run's own dice. A door gives a submit that it has seen before (same idempotency key) the
@@ -224,6 +225,22 @@ impl Engine {
         self.hit(call, place, now, by).map_or(Answer::Ok, Answer::Slow)
     }
 
+    /// How many of so many uploaded rows are kept. Each upload throws anew.
+    pub fn import(&mut self, place: &Place, rows: u64, now: Timestamp) -> u64 {
+        let counts = self.counts.entry(place.stream()).or_default();
+        counts.uploads += 1;
+        let upload = Ticket { stream: place.stream() ^ UPLOADS, number: counts.uploads };
+        let share = |kind: &FaultKind| if let FaultKind::LoseImport { share } = kind { Some(*share) } else { None };
+        self.hit(upload, place, now, share).map_or(rows, |share| Delivery { share, ..Delivery::default() }.kept(rows))
+    }
+
+    /// How many of so many rows a query tells, as of when it ends.
+    pub fn told(&self, life: &Life, place: &Place, rows: u64) -> u64 {
+        let share = |kind: &FaultKind| if let FaultKind::WrongQuery { share } = kind { Some(*share) } else { None };
+        let hit = self.hit(life.ticket, place, life.exports_at(), share);
+        hit.map_or(rows, |share| Delivery { share, ..Delivery::default() }.kept(rows))
+    }
+
     /// Dice for a run that was not seen before.
     pub fn ticket(&mut self, place: &Place) -> Ticket {
         let counts = self.counts.entry(place.stream()).or_default();
@@ -377,9 +394,10 @@ impl Engine {
     }
 }
 
-// Dice for calls, reads and faults must not be those of runs with the same numbers.
+// Dice for calls, reads, uploads and faults must not be those of runs with the same numbers.
 const CALLS: u64 = 0x6361_6c6c_7300_0000;
 const READS: u64 = 0x7265_6164_7300_0000;
+const UPLOADS: u64 = 0x7570_6c6f_6164_0000;
 const FAULTS: u64 = 0x6661_756c_7473_0000;
 
 /// One number from several, each bit depending on all of them (SplitMix64's finaliser, chained).

@@ -12,6 +12,8 @@
 //! | `freeze-status` | when the status is asked | each run |
 //! | `target-down`, `agent-blind` | when the agent reads or controls | each read |
 //! | `slow-target` | when the output is written, and when the agent controls | each run, each control |
+//! | `lose-import` | when rows are uploaded (over HTTP only) | each upload |
+//! | `wrong-query` | when the query ends (over HTTP only) | each run |
 //!
 //! When several apply: `api-unreachable` before `api-error` before `api-slow`; `hang-job` before
 //! `fail-job`; `target-down` before `drop-output` before `stale-output`; `partial-`, `corrupt-`,
@@ -114,11 +116,21 @@ pub enum FaultKind {
         /// How much longer.
         by: Duration,
     },
+    /// Uploaded rows are acknowledged, and only some of them are kept.
+    LoseImport {
+        /// Share of rows that is kept.
+        share: f64,
+    },
+    /// Queries end well with only some of their rows, in the result that is kept and in what is written out.
+    WrongQuery {
+        /// Share of rows that is told.
+        share: f64,
+    },
 }
 
 impl FaultKind {
     /// The name of every kind.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 20] = [
         "drop-output",
         "partial-output",
         "duplicate-output",
@@ -137,7 +149,12 @@ impl FaultKind {
         "target-down",
         "agent-blind",
         "slow-target",
+        "lose-import",
+        "wrong-query",
     ];
+
+    /// Kinds that are of what only a platform over HTTP does: uploads, and queries of what was uploaded.
+    pub const OVER_HTTP: [&'static str; 2] = ["lose-import", "wrong-query"];
 
     /// The name in scenarios and over HTTP.
     pub fn as_str(&self) -> &'static str {
@@ -160,6 +177,8 @@ impl FaultKind {
             FaultKind::TargetDown => "target-down",
             FaultKind::AgentBlind => "agent-blind",
             FaultKind::SlowTarget { .. } => "slow-target",
+            FaultKind::LoseImport { .. } => "lose-import",
+            FaultKind::WrongQuery { .. } => "wrong-query",
         }
     }
 }
@@ -209,7 +228,9 @@ impl Fault {
         });
         let brief = |length: &Duration| Brief(*length).to_string().into();
         match &self.kind {
-            FaultKind::PartialOutput { share } => json["share"] = (*share).into(),
+            FaultKind::PartialOutput { share } | FaultKind::LoseImport { share } | FaultKind::WrongQuery { share } => {
+                json["share"] = (*share).into()
+            }
             FaultKind::DuplicateOutput { copies, after } => {
                 json["copies"] = (*copies).into();
                 json["after"] = brief(after);
@@ -293,7 +314,7 @@ impl Draft {
 
 /// Parameters, and the kinds that have them.
 const PARAMETERS: [(&str, &str); 6] = [
-    ("share", "partial-output"),
+    ("share", "partial-output, lose-import and wrong-query"),
     ("copies", "duplicate-output"),
     ("after", "duplicate-output"),
     ("column", "corrupt-output"),
@@ -338,6 +359,8 @@ fn read_kind<'a>(node: &'a Node, keys: &mut Keys<'a>) -> Option<FaultKind> {
         "target-down" => FaultKind::TargetDown,
         "agent-blind" => FaultKind::AgentBlind,
         "slow-target" => FaultKind::SlowTarget { by: keys.length("by").unwrap_or(Duration::from_secs(10)) },
+        "lose-import" => FaultKind::LoseImport { share: keys.share("share").unwrap_or(0.5) },
+        "wrong-query" => FaultKind::WrongQuery { share: keys.share("share").unwrap_or(0.5) },
         other => {
             let hint = nearest(other, FaultKind::NAMES.into_iter());
             keys.push(node.wrong(format!("unknown fault kind `{}`", cut(other)), hint));

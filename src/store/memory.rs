@@ -196,6 +196,20 @@ impl Store for Memory {
         Ok(book.runs.values().rev().filter(of_route).take(limit as usize).cloned().collect())
     }
 
+    async fn judged(&self, from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        let book = self.book();
+        let is_judged = |record: &&RunRecord| record.verdict.as_ref().is_some_and(|verdict| !verdict.provisional);
+        Ok(book
+            .runs
+            .range(from..)
+            .rev()
+            .map(|(_, record)| record)
+            .filter(is_judged)
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
     async fn incidents(&self, limit: u32) -> Result<Vec<Incident>, StoreError> {
         let mut found: Vec<Incident> = self.book().incidents.values().cloned().collect();
         found.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));

@@ -124,6 +124,10 @@ impl Store for Sqlite {
         self.readers.ask(move |reader| reader.runs(route, limit.min(MOST))).await
     }
 
+    async fn judged(&self, from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        self.readers.ask(move |reader| reader.judged(from, limit)).await
+    }
+
     async fn incidents(&self, limit: u32) -> Result<Vec<Incident>, StoreError> {
         self.readers.ask(move |reader| reader.incidents(limit.min(MOST))).await
     }

@@ -12,7 +12,7 @@ pub use json::document;
 pub(crate) use json::{numbered_row, row};
 
 use super::dialect::Dialect;
-use crate::canary::{Cell, Sample, Tally, sample::COLUMNS};
+use crate::canary::{Cell, Sample, Tally, run::Columns as Known};
 
 /// How rows stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -45,7 +45,7 @@ impl Format {
 /// The rows of one file or body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decoded {
-    /// Cells in the order of [`COLUMNS`]; columns that are not there are [`Cell::Absent`].
+    /// Cells in the order of the run's columns; columns that are not there are [`Cell::Absent`].
     pub rows: Vec<Vec<Cell>>,
     /// Something after these rows could not be read.
     pub broken: bool,
@@ -89,8 +89,8 @@ pub fn room(sample: Sample) -> usize {
 }
 
 /// Reads the first `most` rows of a file, packed or not (its first bytes tell), unpacked up to `room`
-/// bytes.
-pub fn file(bytes: &[u8], dialect: &Dialect, room: usize, most: usize) -> Decoded {
+/// bytes. `known`: the columns that its rows should have.
+pub fn file(bytes: &[u8], known: &'static Known, dialect: &Dialect, room: usize, most: usize) -> Decoded {
     let (unpacked, cut_off);
     let bytes = if bytes.starts_with(GZIP) {
         (unpacked, cut_off) = unpack(flate2::read::MultiGzDecoder::new(bytes), room);
@@ -104,8 +104,8 @@ pub fn file(bytes: &[u8], dialect: &Dialect, room: usize, most: usize) -> Decode
     };
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut decoded = match dialect.format {
-        Format::Csv | Format::Tsv => text::rows(bytes, dialect, most),
-        Format::Jsonl => json::lines(bytes, most),
+        Format::Csv | Format::Tsv => text::rows(bytes, known, dialect, most),
+        Format::Jsonl => json::lines(bytes, known, most),
     };
     decoded.broken |= cut_off;
     decoded
@@ -130,36 +130,43 @@ fn unpack(packed: impl Read, room: usize) -> (Vec<u8>, bool) {
 
 /// Which of a file's columns are which of ours.
 #[derive(Clone, Debug)]
-struct Columns(Vec<Option<usize>>);
+struct Columns {
+    known: &'static Known,
+    places: Vec<Option<usize>>,
+}
 
 impl Columns {
-    /// In the order of [`COLUMNS`].
-    fn by_position() -> Self {
-        Self((0..COLUMNS.len()).map(Some).collect())
+    /// In their own order.
+    fn by_position(known: &'static Known) -> Self {
+        Self { known, places: (0..known.len()).map(Some).collect() }
     }
 
     /// By their names; none if not one name is known. Engines write names in lower or upper case.
-    fn by_name<'a>(names: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mut taken = [false; COLUMNS.len()];
+    fn by_name<'a>(known: &'static Known, names: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut taken = known.map(|_| false);
         let columns: Vec<_> = names
-            .map(|name| place_of(name).filter(|place| !std::mem::replace(&mut taken[*place], true)))
+            .map(|name| place_of(known, name).filter(|place| !std::mem::replace(&mut taken[*place], true)))
             // More columns than these belong to nobody.
             .take(1024)
             .collect();
-        columns.iter().any(Option::is_some).then_some(Self(columns))
+        columns.iter().any(Option::is_some).then_some(Self { known, places: columns })
     }
 
     fn place(&self, at: usize) -> Option<usize> {
-        self.0.get(at).copied().flatten()
+        self.places.get(at).copied().flatten()
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        place_of(self.known, name)
+    }
+
+    fn no_cells(&self) -> Vec<Cell> {
+        vec![Cell::Absent; self.known.len()]
     }
 }
 
-fn place_of(name: &str) -> Option<usize> {
-    COLUMNS.iter().position(|column| column.name.eq_ignore_ascii_case(name.trim()))
-}
-
-fn no_cells() -> Vec<Cell> {
-    vec![Cell::Absent; COLUMNS.len()]
+fn place_of(known: &Known, name: &str) -> Option<usize> {
+    known.iter().position(|column| column.name.eq_ignore_ascii_case(name.trim()))
 }
 
 fn shortened(text: &str) -> String {

@@ -29,7 +29,7 @@ use super::{
     decode::{self, Decoded},
     dialect::Dialect,
 };
-use crate::canary::{Address, Carries, Marker, Mode, Run, Sighting, Tally, Timestamp};
+use crate::canary::{Address, Carries, Marker, Mode, Run, Sighting, Tally, Timestamp, run::Columns};
 
 /// The platform writes files: it adds one, or writes over one.
 pub const MODES: &[Mode] = &[Mode::Append, Mode::Replace];
@@ -234,7 +234,8 @@ impl<S: Shelf> Files<S> {
         let mut read = stream::iter(parts)
             .map(|part| async move {
                 let enough = Tally::enough(runs[part.run].sample) as usize;
-                let decoded = self.read(&part, decode::room(runs[part.run].sample), enough).await?;
+                let (room, columns) = (decode::room(runs[part.run].sample), runs[part.run].columns());
+                let decoded = self.read(&part, columns, room, enough).await?;
                 Ok::<_, TargetError>((part.run, decoded))
             })
             .buffer_unordered(AT_ONCE);
@@ -246,7 +247,13 @@ impl<S: Shelf> Files<S> {
     }
 
     /// Reads one file, unless it is remembered. One that went away since it was listed is nothing.
-    async fn read(&self, part: &Part, room: usize, enough: usize) -> Result<Arc<Decoded>, TargetError> {
+    async fn read(
+        &self,
+        part: &Part,
+        columns: &'static Columns,
+        room: usize,
+        enough: usize,
+    ) -> Result<Arc<Decoded>, TargetError> {
         let lock = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&part.object, part.bytes, enough) {
             return Ok(known);
@@ -264,7 +271,7 @@ impl<S: Shelf> Files<S> {
         let cut_off = (bytes.len() as u64) < part.object.size;
         let dialect = self.dialect.clone();
         // Unpacking and parsing megabytes must not hold up everything else.
-        let decode = move || decode::file(&bytes, &dialect, room, enough);
+        let decode = move || decode::file(&bytes, columns, &dialect, room, enough);
         let mut decoded = tokio::task::spawn_blocking(decode).await.unwrap_or_else(|_| Decoded::garbage());
         decoded.broken |= cut_off;
         let decoded = Arc::new(decoded);

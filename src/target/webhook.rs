@@ -121,9 +121,10 @@ fn at_once(runs: &[Arc<Run>]) -> usize {
 fn sighting(run: &Run, deliveries: &[&Delivery]) -> Sighting {
     let enough = Tally::enough(run.sample) as usize;
     let carries = Carries::default();
-    let decoded: Vec<Decoded> = deliveries.iter().map(|delivery| decode::document(&delivery.body, enough)).collect();
+    let decoded: Vec<Decoded> =
+        deliveries.iter().map(|delivery| decode::document(&delivery.body, run.columns(), enough)).collect();
     let count = |of: &[Decoded]| {
-        let mut tally = Tally::new(run.marker, run.sample, &carries);
+        let mut tally = Tally::of(run, &carries);
         of.iter().for_each(|decoded| decoded.count(&mut tally, run.sample));
         tally.finish()
     };

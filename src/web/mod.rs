@@ -12,6 +12,7 @@ mod intake;
 mod maintenance;
 mod notifications;
 mod pages;
+mod reports;
 mod serve;
 mod shapes;
 mod told;
@@ -216,6 +217,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/pauses", routing::get(maintenance::pauses).post(maintenance::pause))
         .route("/api/v1/resume", routing::post(maintenance::resume))
         .route("/api/v1/notifications", routing::get(notifications::list))
+        .route("/api/v1/reports", routing::get(reports::list))
         .route("/api/v1/drill", routing::post(notifications::drill))
         .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
         .route("/api/v1/verify", routing::post(verify::begin))

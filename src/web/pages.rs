@@ -14,7 +14,7 @@ use super::{
     html::Html,
     ledger,
     maintenance::Quiet,
-    told,
+    reports, told,
 };
 use crate::{
     canary::{Evidence, Marker, Outcome, State as Colour, Timestamp, Verdict, time::Brief},
@@ -66,6 +66,7 @@ pub(super) async fn status(State(doors): Shared) -> Response {
     if let Some(more) = standings.len().checked_sub(ROWS).filter(|more| *more > 0) {
         page.raw("<p>").text(more).raw(" more routes, none worse than those above; the API lists all.</p>");
     }
+    reports::section(&mut page, &doors).await;
     end(page)
 }
 
@@ -238,9 +239,18 @@ fn seen(page: &mut Html, evidence: &Evidence) {
         let passed = control.passed.as_ref().map_or_else(|why| format!("failed: {why}"), |()| "passed".to_owned());
         fact(page, "Control", format!("{} {passed}", control.started_at));
     }
+    if let Some(stages) = &evidence.stages {
+        fact(page, "Loaded", stages.entered);
+        fact(page, "In the table", told_or_not(&stages.stored));
+        fact(page, "The query brings", told_or_not(&stages.computed));
+    }
     for away in &evidence.away {
         fact(page, "Agent away", format!("{} to {}", away.from, away.until));
     }
+}
+
+fn told_or_not(stage: &Result<impl std::fmt::Display, String>) -> String {
+    stage.as_ref().map_or_else(|why| format!("not known: {why}"), ToString::to_string)
 }
 
 fn fact(page: &mut Html, name: impl std::fmt::Display, value: impl std::fmt::Display) {
@@ -265,7 +275,7 @@ fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(|| "not known".to_owned(), |at| at.to_string())
 }
 
-fn colour(outcome: Outcome) -> &'static str {
+pub(super) fn colour(outcome: Outcome) -> &'static str {
     match outcome.state() {
         Colour::Green => "green",
         Colour::Amber => "amber",

@@ -83,6 +83,7 @@ pub(super) fn job() -> Job {
         terms,
         sample: Sample::default(),
         why: Why::Scheduled,
+        report: None,
     };
     let deliver_to = Address {
         url: Secret::new(ADDRESS),

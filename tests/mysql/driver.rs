@@ -27,8 +27,8 @@ async fn rows_are_read_back_to_the_last_digit() {
 }
 
 /// The times of a sample as a column without zone has them, in UTC.
-fn without_zone(rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
-    let in_utc = |value: Value| match value {
+fn without_zone(rows: Vec<Vec<Value<'static>>>) -> Vec<Vec<Value<'static>>> {
+    let in_utc = |value: Value<'static>| match value {
         Value::Text("2015-08-24T14:44:00-07:00") => Value::Text("2015-08-24 21:44:00"),
         Value::Text("1970-01-01T00:00:00Z") => Value::Text("1970-01-01 00:00:00"),
         Value::Text("2016-12-31T23:59:59.999Z") => Value::Text("2016-12-31 23:59:59.999"),

@@ -59,7 +59,14 @@ pub(super) fn run(mode: Mode, chance: u128) -> Arc<Run> {
     let due = Timestamp::from_secs(1_440_452_640);
     let terms = Terms { due, objective: Duration::from_secs(120), deadline: Duration::from_secs(300) };
     let marker = Marker::mint(due, chance);
-    Arc::new(Run { marker, route: Arc::new(route), terms, sample: Sample::default(), why: Why::Scheduled })
+    Arc::new(Run {
+        marker,
+        route: Arc::new(route),
+        terms,
+        sample: Sample::default(),
+        why: Why::Scheduled,
+        report: None,
+    })
 }
 
 fn table(columns: Json) -> Answer {

@@ -182,6 +182,7 @@ pub(super) fn run_of(plan: &OpenPlan, due: Timestamp) -> Run {
         terms: Terms { due, objective: DEADLINE / 2, deadline: DEADLINE },
         sample: Sample::default(),
         why: Why::Scheduled,
+        report: None,
     }
 }
 
@@ -299,6 +300,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             objective: DEADLINE / 2,
             deadline: DEADLINE,
             sample: Sample::default(),
+            report: None,
         }],
         routes: names.iter().map(route).collect(),
         landings: Vec::new(),

@@ -286,6 +286,7 @@ fn watch(world: &World) -> Watch {
             objective: canary.objective,
             deadline: canary.deadline,
             sample: canary.sample,
+            report: None,
         }],
         routes: world.routes(),
         landings: Vec::new(),

@@ -12,6 +12,7 @@
 //! connection broke cannot be heard: `unknown`, whatever became of its rows.
 
 mod dialect;
+mod diary;
 mod flights;
 mod output;
 mod prepare;
@@ -42,7 +43,10 @@ use self::{
     session::{Operation, Report, Session, State, Unknown},
     settings::Settings,
 };
-use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume};
+use super::{
+    Handle, Job, JobState, Platform, PlatformError, Progress, Resume,
+    diary::{self as diaries, Diary},
+};
 use crate::{
     canary::{Mode, Phase, Run, Sample},
     config::{Opening, Problems},
@@ -156,9 +160,18 @@ impl HiveServer2 {
         let output = output.ok_or_else(|| refused(format!("`outputs` has no `{}`", route.target)))?;
         let (place, mode, engine) = (job.deliver_to.place.as_str(), job.deliver_to.mode, self.settings.engine);
         let mut session = self.session().await?;
-        let rows = self.seed_ready(job.run.sample.rows).await?;
-        let query = self.seed(rows).query(&job.run);
-        let insert = output.insert(engine, place, mode, &query).map_err(refused)?;
+        let query = match &job.run.report {
+            Some(report) => {
+                let table = self.entries_table(&report.source.table);
+                diaries::query(job.run.marker, &report.source, &table)
+            }
+            None => {
+                let rows = self.seed_ready(job.run.sample.rows).await?;
+                self.seed(rows).query(&job.run)
+            }
+        };
+        let columns = job.run.columns();
+        let insert = output.insert(engine, place, mode, columns, &query).map_err(refused)?;
         self.make_table(output, place, mode, &mut session).await?;
 
         sent.store(true, Ordering::Relaxed);
@@ -339,6 +352,10 @@ impl Platform for HiveServer2 {
         let asking = async { self.ask(&mut *flight.lock().await).await };
         let state = timeout(self.settings.timeout, asking).await.unwrap_or_else(|_| Err(self.late(false)))?;
         Ok((state, handle.clone()))
+    }
+
+    fn diary(&self) -> Option<&dyn Diary> {
+        Some(self)
     }
 
     async fn cancel(&self, handle: &Handle) -> Result<(), PlatformError> {

@@ -10,7 +10,7 @@ use super::{
     settings::{Checks, Wrong, brief},
 };
 use crate::{
-    canary::{Mode, Secret, sample::COLUMNS},
+    canary::{Mode, Secret, run::Columns},
     config::SecretSource,
 };
 
@@ -212,7 +212,14 @@ impl Output {
     }
 
     /// The statement that writes what a query computes.
-    pub(super) fn insert(&self, engine: Engine, place: &str, mode: Mode, query: &str) -> Result<String, String> {
+    pub(super) fn insert(
+        &self,
+        engine: Engine,
+        place: &str,
+        mode: Mode,
+        columns: &Columns,
+        query: &str,
+    ) -> Result<String, String> {
         let over = match mode {
             Mode::Append => false,
             Mode::Replace | Mode::Truncate => true,
@@ -221,7 +228,7 @@ impl Output {
         match self {
             Output::Table { .. } => {
                 let table = self.table(place, mode)?;
-                let columns: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+                let columns: Vec<&str> = columns.iter().map(|column| column.name).collect();
                 let columns = match engine {
                     // By name, whatever the order at the target.
                     Engine::Spark | Engine::Impala => format!(" ({})", columns.join(", ")),
@@ -307,6 +314,7 @@ fn filled(text: &str, with: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canary::sample::COLUMNS;
 
     fn table(name: &str, create: &str) -> Output {
         let secrets = BTreeMap::from([("password".to_owned(), Secret::new("it's {place}"))]);
@@ -325,26 +333,30 @@ mod tests {
     fn each_mode_and_dialect_has_its_statement() {
         let output = table("t", "");
         let start = |engine, mode| {
-            let sql = output.insert(engine, "t", mode, "SELECT 1").expect("possible");
+            let sql = output.insert(engine, "t", mode, &COLUMNS, "SELECT 1").expect("possible");
             (sql.split_once(" (marker").map_or(sql.clone(), |(start, _)| start.to_owned()), sql.ends_with(" SELECT 1"))
         };
         assert_eq!(start(Engine::Spark, Mode::Append), ("INSERT INTO TABLE t".to_owned(), true));
         assert_eq!(start(Engine::Hive, Mode::Append), ("INSERT INTO TABLE t SELECT 1".to_owned(), true));
-        assert!(output.insert(Engine::Spark, "t", Mode::Replace, "SELECT 1").is_err_and(|why| why.contains("{place}")));
+        assert!(
+            output
+                .insert(Engine::Spark, "t", Mode::Replace, &COLUMNS, "SELECT 1")
+                .is_err_and(|why| why.contains("{place}"))
+        );
         let output = table("pg_{place}", "");
-        let sql = output.insert(Engine::Impala, "c__1", Mode::Replace, "SELECT 1").expect("possible");
+        let sql = output.insert(Engine::Impala, "c__1", Mode::Replace, &COLUMNS, "SELECT 1").expect("possible");
         assert!(sql.starts_with("INSERT OVERWRITE TABLE pg_c__1 (marker, row_no"), "{sql}");
-        assert!(output.insert(Engine::Spark, "c__1", Mode::Update, "SELECT 1").is_err());
+        assert!(output.insert(Engine::Spark, "c__1", Mode::Update, &COLUMNS, "SELECT 1").is_err());
     }
 
     #[test]
     fn a_place_that_would_end_a_literal_or_leave_its_folder_is_refused() {
         let output = Output::Directory { path: "/out/{place}".to_owned(), local: true, clause: "USING csv".to_owned() };
-        let sql = output.insert(Engine::Spark, "p/m.csv", Mode::Append, "SELECT 1").expect("possible");
+        let sql = output.insert(Engine::Spark, "p/m.csv", Mode::Append, &COLUMNS, "SELECT 1").expect("possible");
         assert_eq!(sql, "INSERT OVERWRITE LOCAL DIRECTORY '/out/p/m.csv' USING csv SELECT 1");
         for bad in ["", "a'b", "a\\", "../a", "a/../b", "${x}", "a;b", "a\nb"] {
-            assert!(output.insert(Engine::Spark, bad, Mode::Append, "SELECT 1").is_err(), "{bad}");
+            assert!(output.insert(Engine::Spark, bad, Mode::Append, &COLUMNS, "SELECT 1").is_err(), "{bad}");
         }
-        assert!(table("pg_{place}", "").insert(Engine::Spark, "a-b", Mode::Append, "SELECT 1").is_err());
+        assert!(table("pg_{place}", "").insert(Engine::Spark, "a-b", Mode::Append, &COLUMNS, "SELECT 1").is_err());
     }
 }

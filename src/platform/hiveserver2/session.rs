@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use super::{settings::Place, thrift::Value, wire::Line};
 use crate::{
-    canary::Timestamp,
+    canary::{Cell, Timestamp},
     platform::{PlatformError, cut},
 };
 
 /// The newest of the protocol that is needed: V6 brought columns, and every server in use has it.
 const PROTOCOL: i32 = 5;
+/// Rows in one answer: far below what one may have in parts.
+const FETCHED: i64 = 500;
+/// And in all: no report has more.
+const MOST_ROWS: usize = 20_000;
 /// `CLI_SERVER_NAME`: a question that costs a server nothing.
 const SERVER_NAME: i32 = 13;
 
@@ -183,6 +187,37 @@ impl Session {
         }
     }
 
+    /// Whether there is anything to be fetched of an operation.
+    pub(super) fn brings_rows(&self, operation: &Operation) -> bool {
+        matches!(operation.handle.field(3), Some(Value::Bool(true)))
+    }
+
+    /// All rows of a finished query.
+    pub(super) async fn rows(&mut self, operation: &Operation) -> Result<Vec<Vec<Cell>>, Unknown> {
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        loop {
+            let request =
+                Value::Struct(vec![(1, operation.handle.clone()), (2, Value::I32(0)), (3, Value::I64(FETCHED))]);
+            let answer = self.line.call("FetchResults", request).await?;
+            granted(&self.place, &answer).map_err(Refusal::broken)?;
+            let Some(Value::List(columns)) = answer.field(3).and_then(|rows| rows.field(3)) else {
+                return Err(nonsense("it answers rows without columns").into());
+            };
+            let columns: Vec<Vec<Cell>> =
+                columns.iter().map(column).collect::<Option<_>>().ok_or_else(|| nonsense("a column makes no sense"))?;
+            let there = columns.first().map_or(0, Vec::len);
+            if columns.iter().any(|column| column.len() != there) {
+                return Err(nonsense("it answers columns of different lengths").into());
+            }
+            let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+            rows.extend((0..there).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()));
+            // Whether there are more, some say wrongly: what is empty is the end.
+            if there == 0 || rows.len() >= MOST_ROWS {
+                return Ok(rows);
+            }
+        }
+    }
+
     /// Stops an operation. One that has ended is not an error.
     pub(super) async fn cancel(&mut self, operation: &Operation) -> Result<(), Unknown> {
         self.about("CancelOperation", operation).await.map(drop)
@@ -320,6 +355,29 @@ impl Report {
     }
 }
 
+/// A column as it is fetched: values, and a bit for each that is NULL.
+fn column(column: &Value) -> Option<Vec<Cell>> {
+    // Booleans, bytes, three widths of integers, doubles, texts, bytes.
+    let values = (1..=8).find_map(|kind| column.field(kind))?;
+    let nulls = values.bytes(2).unwrap_or_default();
+    let Value::List(values) = values.field(1)? else { return None };
+    let is_null = |at: usize| nulls.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+    let cell = |(at, value): (usize, &Value)| {
+        Some(match value {
+            _ if is_null(at) => Cell::Null,
+            Value::Bool(set) => Cell::Bool(*set),
+            Value::Byte(n) => Cell::Int((*n).into()),
+            Value::I16(n) => Cell::Int((*n).into()),
+            Value::I32(n) => Cell::Int((*n).into()),
+            Value::I64(n) => Cell::Int(*n),
+            Value::Double(n) => Cell::Float(*n),
+            Value::Bytes(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+            _ => return None,
+        })
+    };
+    values.iter().enumerate().map(cell).collect()
+}
+
 /// An id as servers write theirs.
 fn written(id: &[u8]) -> String {
     let hex: String = id.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
@@ -344,6 +402,20 @@ mod tests {
         assert!(kept.starts_with("Job aborted") && kept.ends_with("ERROR: too small"), "{kept}");
         assert_eq!(gist("short\nERROR: x"), "short\nERROR: x");
         assert_eq!(gist(&"é".repeat(2000)), "é".repeat(2000));
+    }
+
+    #[test]
+    fn columns_of_every_kind_are_read_with_their_nulls() {
+        let of = |kind, values, nulls: &[u8]| {
+            let inside = Value::Struct(vec![(1, Value::List(values)), (2, Value::Bytes(nulls.to_vec()))]);
+            column(&Value::Struct(vec![(kind, inside)]))
+        };
+        assert_eq!(of(5, vec![Value::I64(7), Value::I64(0)], &[2]), Some(vec![Cell::Int(7), Cell::Null]));
+        assert_eq!(of(6, vec![Value::Double(0.5)], &[]), Some(vec![Cell::Float(0.5)]));
+        assert_eq!(of(7, vec![Value::text("a")], &[0]), Some(vec![Cell::Text("a".to_owned())]));
+        assert_eq!(of(1, vec![Value::Bool(true)], &[]), Some(vec![Cell::Bool(true)]));
+        assert_eq!(of(9, vec![], &[]), None);
+        assert_eq!(of(5, vec![Value::List(vec![])], &[]), None);
     }
 
     #[test]

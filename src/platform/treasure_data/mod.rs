@@ -1,6 +1,7 @@
 //! Treasure Data: issues canary queries over the REST API v3, idempotent by the run's marker, and
 //! follows each job and the export that is linked to it.
 
+mod diary;
 mod follow;
 mod past;
 mod prepare;
@@ -18,7 +19,11 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::follow::phases;
-use super::{Handle, Job, JobState, Platform, PlatformError, Progress, Resume, past::Past};
+use super::{
+    Handle, Job, JobState, Platform, PlatformError, Progress, Resume,
+    diary::{self as diaries, Diary},
+    past::Past,
+};
 use crate::{
     canary::{Mode, Phase, Run, Sample, Timestamp},
     config::{Opening, Problems},
@@ -146,8 +151,11 @@ impl Platform for TreasureData {
 
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
         self.api.learn(&job.deliver_to.url);
-        let seed = self.seed_for(job.run.sample);
-        let (query, marker) = (seed.query(&job.run), job.run.marker.to_string());
+        let marker = job.run.marker.to_string();
+        let query = match &job.run.report {
+            Some(report) => diaries::query(job.run.marker, &report.source, &report.source.table),
+            None => self.seed_for(job.run.sample).query(&job.run),
+        };
         let priority = self.account.priority.map(|priority| priority.to_string());
         let mut form = vec![
             ("query", query.as_str()),
@@ -222,6 +230,10 @@ impl Platform for TreasureData {
             Some(export) => stopped.and(self.kill(&export).await),
             None => stopped,
         }
+    }
+
+    fn diary(&self) -> Option<&dyn Diary> {
+        Some(self)
     }
 
     fn past(&self) -> Option<&dyn Past> {

@@ -148,6 +148,7 @@ mod tests {
             terms: Terms { due: Timestamp::EPOCH, objective: Duration::ZERO, deadline: Duration::ZERO },
             sample: Sample::of(rows),
             why: Why::Scheduled,
+            report: None,
         }
     }
 

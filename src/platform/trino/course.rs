@@ -7,7 +7,14 @@ use super::{
     page::{Failure, State},
     sql::{Booleans, DIALECT, Schema},
 };
-use crate::canary::{Marker, Mode, Phase, Sample, sample::COLUMNS};
+use crate::{
+    canary::{
+        Marker, Mode, Phase, Sample,
+        report::{REPORT_COLUMNS, Source},
+        sample::COLUMNS,
+    },
+    platform::diary,
+};
 
 /// What a statement is for, which decides which phase its troubles belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +44,9 @@ pub(super) struct Course {
     pub(super) table: String,
     /// The seed table, as it stands in a statement.
     pub(super) seed: String,
+    /// What the rows are computed from instead, if they are a report's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) report: Option<Source>,
     /// Whether the table is made if it is not there.
     pub(super) makes: bool,
     /// How the table keeps booleans.
@@ -58,11 +68,20 @@ impl Course {
     /// where there is one, wants keys that a table made through them does not have.
     pub(super) fn steps(&self, marker: Marker) -> Vec<Step> {
         let table = self.schema.table(&self.table);
-        let query = self.booleans.kept(DIALECT.query_of(marker, self.sample, &self.seed));
+        let (columns, query) = match &self.report {
+            // For a report, that is the table of entries.
+            Some(source) => (&REPORT_COLUMNS, diary::query(marker, source, &self.seed)),
+            None => (&COLUMNS, self.booleans.kept(DIALECT.query_of(marker, self.sample, &self.seed))),
+        };
         let step = |part, sql| Step { part, sql };
-        let make =
-            step(Part::Before, format!("CREATE TABLE IF NOT EXISTS {table} ({})", self.booleans.output_columns()));
-        let insert = step(Part::Write, format!("INSERT INTO {table} ({}) {query}", columns()));
+        let make = step(
+            Part::Before,
+            format!("CREATE TABLE IF NOT EXISTS {table} ({})", self.booleans.output_columns(columns)),
+        );
+        let insert = step(
+            Part::Write,
+            format!("INSERT INTO {table} ({}) {query}", columns.map(|column| column.name).join(", ")),
+        );
         let make = self.makes.then_some(make);
         match self.mode {
             Mode::Append | Mode::Update => make.into_iter().chain([insert]).collect(),
@@ -113,10 +132,6 @@ pub(super) fn phase_of(part: Part, step: usize, state: State) -> Phase {
     }
 }
 
-fn columns() -> String {
-    COLUMNS.map(|column| column.name).join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +141,16 @@ mod tests {
         let schema = Schema::read("pg.public").expect("valid");
         let seed = "\"memory\".\"default\".\"seed\"".to_owned();
         let booleans = Booleans::default();
-        Course { sample: Sample::default(), mode, schema, table: "canary".to_owned(), seed, makes, booleans }
+        Course {
+            sample: Sample::default(),
+            mode,
+            schema,
+            table: "canary".to_owned(),
+            seed,
+            report: None,
+            makes,
+            booleans,
+        }
     }
 
     fn words(mode: Mode, makes: bool) -> Vec<String> {

@@ -9,6 +9,7 @@
 mod api;
 mod asking;
 mod course;
+mod diary;
 mod flavor;
 mod page;
 mod seed;
@@ -34,7 +35,7 @@ use self::{
     settings::Output,
     ticket::{End, Ticket},
 };
-use super::{Handle, Job, JobState, Platform, PlatformError, Resume};
+use super::{Handle, Job, JobState, Platform, PlatformError, Resume, diary::Diary};
 use crate::{
     canary::{Marker, Mode, Phase, Run, Sample},
     config::{Opening, Problems},
@@ -114,9 +115,13 @@ impl Trino {
             return Err(PlatformError::Refused { detail });
         }
         let makes = !self.known().made.contains(&schema.table(&table));
-        let seed = self.seed_for(run.sample);
+        let report = run.report.as_ref().map(|report| report.source.clone());
+        let seed = match &report {
+            Some(source) => self.cluster.seed.table(&source.table),
+            None => self.seed_for(run.sample),
+        };
         let (sample, mode, schema, booleans) = (run.sample, run.route.mode, schema.clone(), *booleans);
-        Ok(Course { sample, mode, schema, table, seed, makes, booleans })
+        Ok(Course { sample, mode, schema, table, seed, report, makes, booleans })
     }
 
     /// Sends the present statement, once.
@@ -178,7 +183,7 @@ impl Trino {
     /// emptied: then nothing was lost, and the run has failed.
     async fn doubt(&self, ticket: &mut Ticket) -> Result<(), PlatformError> {
         let Some(course) = ticket.course.as_ref().filter(|_| ticket.end == Some(End::Done)) else { return Ok(()) };
-        if ticket.rows.is_some_and(|rows| rows >= u64::from(course.sample.rows)) {
+        if course.report.is_some() || ticket.rows.is_some_and(|rows| rows >= u64::from(course.sample.rows)) {
             return Ok(());
         }
         let lacks = match self.missing(&course.seed, course.sample).await {
@@ -329,6 +334,10 @@ impl Platform for Trino {
             self.doubt(&mut ticket).await?;
         }
         Ok((ticket.state(seen), ticket.handle()?))
+    }
+
+    fn diary(&self) -> Option<&dyn Diary> {
+        Some(self)
     }
 
     async fn cancel(&self, handle: &Handle) -> Result<(), PlatformError> {

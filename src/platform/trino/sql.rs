@@ -5,7 +5,10 @@ use std::{fmt, ops::Range};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    canary::sample::{COLUMNS, Kind, SEED_COLUMNS},
+    canary::{
+        run::Columns,
+        sample::{COLUMNS, Kind, SEED_COLUMNS},
+    },
     platform::sample_sql::Dialect,
 };
 
@@ -56,10 +59,10 @@ impl Booleans {
     }
 
     /// `name type, …` of a table that runs write to.
-    pub(super) fn output_columns(self) -> String {
+    pub(super) fn output_columns(self, columns: &Columns) -> String {
         let sql_type = |kind| if kind == Kind::Bool { self.name() } else { (DIALECT.sql_type)(kind) };
         let columns: Vec<_> =
-            COLUMNS.iter().map(|column| format!("{} {}", column.name, sql_type(column.kind))).collect();
+            columns.iter().map(|column| format!("{} {}", column.name, sql_type(column.kind))).collect();
         columns.join(", ")
     }
 
@@ -152,8 +155,8 @@ mod tests {
         assert_eq!(Booleans::read("TINYINT"), Some(Booleans::Tinyint));
         assert_eq!(Booleans::read("text"), None);
         assert_eq!(Booleans::default().kept("SELECT 1".to_owned()), "SELECT 1");
-        assert!(Booleans::default().output_columns().contains(", flag boolean, "));
-        assert!(Booleans::Tinyint.output_columns().contains(", flag tinyint, "));
+        assert!(Booleans::default().output_columns(&COLUMNS).contains(", flag boolean, "));
+        assert!(Booleans::Tinyint.output_columns(&COLUMNS).contains(", flag tinyint, "));
         let kept = Booleans::Tinyint.kept("SELECT 1".to_owned());
         assert!(kept.contains(", CAST(flag AS tinyint) AS flag, ") && kept.ends_with(" FROM (SELECT 1) AS sample"));
     }

@@ -181,6 +181,7 @@ mod tests {
             schema,
             table: "t".repeat(128),
             seed: "s".repeat(300),
+            report: None,
             makes: true,
             booleans: Booleans::Smallint,
         };

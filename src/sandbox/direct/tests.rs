@@ -52,6 +52,7 @@ impl Sky {
             terms: Terms { due, objective: S(120), deadline: S(300) },
             sample: Sample::default(),
             why: Why::Scheduled,
+            report: None,
         })
     }
 
@@ -392,7 +393,7 @@ async fn history(seed: u64, targets: &[&str]) -> Vec<(String, Option<Timestamp>)
             let terms = Terms { due: START, objective: S(120), deadline: S(300) };
             let marker = Marker::mint(START, u128::from(route.id.0) << 8 | number);
             let sample = Sample::default();
-            let run = Arc::new(Run { marker, route: route.clone(), terms, sample, why: Why::Scheduled });
+            let run = Arc::new(Run { marker, route: route.clone(), terms, sample, why: Why::Scheduled, report: None });
             let target = door.target(&route.target);
             let job = Job { deliver_to: target.address(&run), run: run.clone(), deadline: START };
             door.platform(&route.platform).submit(&job).await.expect("accepted");

@@ -154,11 +154,11 @@ async fn dispatch(house: &Arc<House>, who: Option<usize>, call: Call) -> Answer 
         }
         ["table", "tail", db, table] if get => tables::tail(account, own(db), own(table), params).await,
         ["table", "import", db, table, "msgpack.gz"] if put => {
-            tables::import(house, account, (own(db), own(table)), None, call).await
+            tables::import(house, at, (own(db), own(table)), None, call).await
         }
         ["table", "import_with_id", db, table, id, "msgpack.gz"] if put => {
             let id = Some(own(id));
-            tables::import(house, account, (own(db), own(table)), id, call).await
+            tables::import(house, at, (own(db), own(table)), id, call).await
         }
 
         ["job", "issue", kind, db] if post => submit::issue(house, at, own(kind), own(db), params).await,

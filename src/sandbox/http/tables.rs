@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     answer::{Answer, Trouble, iso_time, ok, plain_time, respond},
     house::{Account, House},
+    jobs,
     request::{Call, Params},
     results,
 };
@@ -234,7 +235,7 @@ fn is_kind(kind: &str) -> bool {
 /// Adds uploaded rows.
 pub(super) async fn import(
     house: &House,
-    account: &Account,
+    account: usize,
     (database, table): (String, String),
     unique_id: Option<String>,
     call: Call,
@@ -254,14 +255,19 @@ pub(super) async fn import(
     let now = house.now();
     let shown = unique_id.clone().unwrap_or_else(|| sum.clone());
     let mut body = reference(&database, &table);
+    let rows = unpack(&call.upload)?;
+    // As a call that names no job.
+    let place = jobs::place_of(&house.engine(), house.accounts[account].hive, None);
+    let kept = house.engine().import(&place, rows.len() as u64, now);
+    let kept = usize::try_from(kept).unwrap_or(usize::MAX);
     let work = move |warehouse: &crate::sandbox::sql::Warehouse| -> Result<(), Trouble> {
         warehouse.show_table(&database, &table)?;
-        let rows = unpack(&call.upload)?;
+        let rows = rows.into_iter().take(kept).collect();
         let import = Import { rows, bytes: call.upload.len() as u64, unique_id };
         warehouse.import(&database, &table, &import, now)?;
         Ok(())
     };
-    account.ask(work).await??;
+    house.accounts[account].ask(work).await??;
     body["unique_id"] = json!(shown);
     body["md5_hex"] = json!(sum);
     body["elapsed_time"] = json!(begun.elapsed().as_secs_f64());

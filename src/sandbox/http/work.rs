@@ -84,7 +84,11 @@ impl House {
             // Only a kill ends it.
             Work::Hangs => std::future::pending().await,
         }
-        let rowset = rowset?;
+        let mut rowset = rowset?;
+        if matches!(task.source, Source::Query(_)) {
+            let told = self.engine().told(&life, &task.place, rowset.rows.len() as u64);
+            rowset.rows.truncate(usize::try_from(told).unwrap_or(usize::MAX));
+        }
         let keeps = matches!(task.source, Source::Query(_)).then(|| Stored::of(&rowset, task.dialect));
         let computed = self.now();
         self.book().change(task.id, computed, |job| {

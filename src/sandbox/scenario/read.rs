@@ -11,7 +11,7 @@ use crate::{
     config::{Problem, Problems, problem::place},
     detect::{Deploy, incident::LabelSet},
     sandbox::{
-        fault::{Draft, Fault},
+        fault::{Draft, Fault, FaultKind},
         tree::{Keys, Node, Value, Wrong, cut, nearest},
         world::{LAND_TIME, PRESTO_TIME, Spread, World, WorldCanary, WorldPlatform},
     },
@@ -294,6 +294,10 @@ fn read_fault(
         for pair in pairs {
             match (pair.key.as_str(), &pair.node.value) {
                 ("where", Value::Table(_)) => check_labels(&pair.node, "where", routes, &mut keys),
+                ("kind", Value::Text(kind)) if FaultKind::OVER_HTTP.contains(&kind.as_str()) => {
+                    let hint = "inject it into `landfall sandbox` by POST /sandbox/faults".to_owned();
+                    keys.push(pair.node.wrong(format!("nothing is uploaded in a scenario: no {kind} there"), hint));
+                }
                 // Its shape was judged above; here only whether it comes in time.
                 ("from", Value::Text(text)) if crate::canary::time::parse_duration(text).is_ok() => {
                     within(&pair.node, "from", lasts, &mut keys);

@@ -157,6 +157,9 @@ impl Page<'_> {
                 compact::encode(run.marker, &Evidence::default())
             ],
         )?;
+        if let Some(report) = &run.report {
+            self.run("INSERT OR IGNORE INTO reports VALUES (?1, ?2)", params![key(run.marker), json(&**report)])?;
+        }
         self.count("started", inserted)
     }
 

@@ -38,10 +38,21 @@ struct Writer {
 impl Writer {
     /// None: unusual. Every field is named, so that a new one cannot be forgotten here.
     fn evidence(&mut self, evidence: &Evidence) -> Option<()> {
-        let Evidence { submitted_at, accepted_at, claim, claimed_at, phases, looks, controls, away, jobs, half_empty } =
-            evidence;
+        let Evidence {
+            submitted_at,
+            accepted_at,
+            claim,
+            claimed_at,
+            phases,
+            looks,
+            controls,
+            away,
+            jobs,
+            half_empty,
+            stages,
+        } = evidence;
         let Claim::Done { rows } = claim else { return None };
-        if !away.is_empty() || !half_empty.is_zero() {
+        if !away.is_empty() || !half_empty.is_zero() || stages.is_some() {
             return None;
         }
         self.time_if(*submitted_at);
@@ -125,6 +136,7 @@ impl Reader<'_> {
             away: Vec::new(),
             jobs: self.many(Self::text)?,
             half_empty: Duration::ZERO,
+            stages: None,
         })
     }
 

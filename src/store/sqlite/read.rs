@@ -95,7 +95,8 @@ const RUN: &str =
 
 impl Reader {
     pub(super) fn pending(&mut self) -> Rows<Vec<RunRecord>> {
-        self.records(&format!("{RUN} WHERE pending = 1 ORDER BY due, marker"), params![])
+        let pending = self.records(&format!("{RUN} WHERE pending = 1 ORDER BY due, marker"), params![])?;
+        self.with_reports(pending)
     }
 
     pub(super) fn watched(&mut self, now: Timestamp) -> Rows<Vec<RunRecord>> {
@@ -106,11 +107,29 @@ impl Reader {
         let since = Timestamp::from_micros(now.as_micros().saturating_sub(longest.saturating_mul(5)));
         let since = key(crate::store::retention::first_marker_at(since));
         let sql = format!("{RUN} WHERE marker >= ?1 AND watch_until >= ?2 ORDER BY marker");
-        self.records(&sql, params![since, now.as_micros()])
+        let watched = self.records(&sql, params![since, now.as_micros()])?;
+        self.with_reports(watched)
     }
 
     pub(super) fn run(&mut self, run: Marker) -> Rows<Option<RunRecord>> {
-        Ok(self.records(&format!("{RUN} WHERE marker = ?1"), params![key(run)])?.pop())
+        let found = self.records(&format!("{RUN} WHERE marker = ?1"), params![key(run)])?;
+        Ok(self.with_reports(found)?.pop())
+    }
+
+    /// Runs from a marker on that have a verdict for good, the newest first.
+    pub(super) fn judged(&mut self, from: Marker, limit: u32) -> Rows<Vec<RunRecord>> {
+        let sql = format!("{RUN} WHERE marker >= ?1 AND pending = 0 ORDER BY marker DESC LIMIT ?2");
+        self.records(&sql, params![key(from), limit])
+    }
+
+    /// The same records, with the reports that some of their runs must bring.
+    fn with_reports(&mut self, mut records: Vec<RunRecord>) -> Rows<Vec<RunRecord>> {
+        let mut statement = self.connection.prepare_cached("SELECT body FROM reports WHERE marker = ?1")?;
+        for record in &mut records {
+            let body: Option<String> = statement.query_row([key(record.run.marker)], |row| row.get(0)).optional()?;
+            record.run.report = body.map(parsed).transpose()?;
+        }
+        Ok(records)
     }
 
     pub(super) fn runs(&mut self, route: Option<RouteId>, limit: u32) -> Rows<Vec<RunRecord>> {
@@ -270,7 +289,7 @@ fn record(row: &Row<'_>, shape: &Shape) -> Rows<RunRecord> {
     let marker = marker_of(row.get(0)?);
     let terms = Terms { due: time(row, 2)?, objective: shape.objective, deadline: shape.deadline };
     let why: String = row.get(3)?;
-    let run = Run { marker, route: shape.route.clone(), terms, sample: shape.sample, why: parsed(why)? };
+    let run = Run { marker, route: shape.route.clone(), terms, sample: shape.sample, why: parsed(why)?, report: None };
     let pending: bool = row.get(4)?;
     let newest = evidence(marker, row.get(10)?)?;
     let verdict = match row.get::<_, Option<String>>(5)? {

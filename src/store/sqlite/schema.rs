@@ -9,7 +9,7 @@ use crate::{canary::Timestamp, store::StoreError};
 
 /// Each step brings a file from the format of its place in the list to the next. Steps that were
 /// released never change.
-const STEPS: &[&str] = &[include_str!("format_1.sql"), include_str!("format_2.sql")];
+const STEPS: &[&str] = &[include_str!("format_1.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 
 /// `LFLG`: tells a ledger from any other SQLite file.
 const APPLICATION: i32 = 0x4C46_4C47;
@@ -128,7 +128,8 @@ mod tests {
         opened(&path, STEPS).expect("new").execute("INSERT INTO settings VALUES ('a', '1')", []).expect("inserts");
         assert!(backups(folder.path()).is_empty(), "a new ledger needs no backup");
 
-        let steps = [STEPS[0], STEPS[1], "ALTER TABLE settings ADD COLUMN more TEXT; UPDATE settings SET more = 'x';"];
+        let alter = "ALTER TABLE settings ADD COLUMN more TEXT; UPDATE settings SET more = 'x';";
+        let steps: Vec<&str> = STEPS.iter().copied().chain([alter]).collect();
         let newer = opened(&path, &steps).expect("brought up to date");
         let more: String = newer.query_row("SELECT more FROM settings", [], |row| row.get(0)).expect("there");
         assert_eq!(more, "x");
@@ -145,7 +146,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("ledger.db");
         drop(opened(&path, STEPS).expect("new"));
-        let steps = [STEPS[0], STEPS[1], "DROP TABLE settings;", "INSERT INTO nowhere VALUES (1);"];
+        let broken = ["DROP TABLE settings;", "INSERT INTO nowhere VALUES (1);"];
+        let steps: Vec<&str> = STEPS.iter().copied().chain(broken).collect();
         assert!(opened(&path, &steps).is_err());
         let old = opened(&path, STEPS).expect("still the old format");
         assert!(old.prepare("SELECT * FROM settings").is_ok());
@@ -155,9 +157,10 @@ mod tests {
     fn a_ledger_of_a_newer_landfall_is_refused_and_not_touched() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("ledger.db");
-        drop(opened(&path, &[STEPS[0], STEPS[1], "CREATE TABLE more (a)"]).expect("newer"));
+        let steps: Vec<&str> = STEPS.iter().copied().chain(["CREATE TABLE more (a)"]).collect();
+        drop(opened(&path, &steps).expect("newer"));
         let refused = opened(&path, STEPS).map(drop);
-        assert!(matches!(refused, Err(StoreError::Newer { found: 3, known: 2 })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Newer { found: 4, known: 3 })), "{refused:?}");
     }
 
     #[test]

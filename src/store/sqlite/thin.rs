@@ -95,6 +95,12 @@ impl Page<'_> {
         self.run("DELETE FROM notices WHERE told_at < ?1", params![old])?;
         self.run("DELETE FROM openings WHERE done = 1 AND at < ?1", params![old])?;
         self.run("DELETE FROM ups WHERE until < ?1 AND id < (SELECT max(id) FROM ups)", params![old])?;
+        let old = retention::first_marker_at(now.minus(retention::REPORTS));
+        self.run(
+            "DELETE FROM reports WHERE marker < ?1
+               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.marker = reports.marker AND pending = 1)",
+            params![key(old)],
+        )?;
         let unused = "DELETE FROM shapes WHERE NOT EXISTS (SELECT 1 FROM runs WHERE shape = shapes.id)";
         if self.run(unused, [])? > 0 {
             self.shapes.clear();

@@ -8,12 +8,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Columns, Decoded, no_cells, place_of, shortened};
+use super::{Columns, Decoded, Known, shortened};
 use crate::canary::Cell;
 
 /// Reads one JSON object (by name) or array (by position) a line.
-pub(super) fn lines(bytes: &[u8], most: usize) -> Decoded {
-    let columns = Columns::by_position();
+pub(super) fn lines(bytes: &[u8], known: &'static Known, most: usize) -> Decoded {
+    let columns = Columns::by_position(known);
     let mut decoded = Decoded::default();
     for line in bytes.split(|byte| *byte == b'\n') {
         // What is not UTF-8 becomes a character that no sample has.
@@ -34,7 +34,7 @@ pub(super) fn lines(bytes: &[u8], most: usize) -> Decoded {
 }
 
 /// Reads `{"column_names": […], "column_types": […], "data": [[…], …]}`, as HTTP output sends it.
-pub fn document(bytes: &[u8], most: usize) -> Decoded {
+pub fn document(bytes: &[u8], known: &'static Known, most: usize) -> Decoded {
     #[derive(Deserialize)]
     struct Document<'a> {
         #[serde(borrow)]
@@ -49,7 +49,8 @@ pub fn document(bytes: &[u8], most: usize) -> Decoded {
     }
     let Ok(Document { column_names, data }) = serde_json::from_str(text) else { return Decoded::garbage() };
     let names: Vec<String> = column_names.and_then(|names| serde_json::from_str(names.get()).ok()).unwrap_or_default();
-    let columns = Columns::by_name(names.iter().map(String::as_str)).unwrap_or_else(Columns::by_position);
+    let columns = Columns::by_name(known, names.iter().map(String::as_str));
+    let columns = columns.unwrap_or_else(|| Columns::by_position(known));
     let mut decoded = Decoded::default();
     // The rows stay beside the error: what came before it was read.
     decoded.broken = read(data.get(), Rows { columns: &columns, rows: &mut decoded.rows, most }).is_err();
@@ -57,13 +58,13 @@ pub fn document(bytes: &[u8], most: usize) -> Decoded {
 }
 
 /// Reads one JSON object or array as a row.
-pub(crate) fn row(text: &str) -> Option<Vec<Cell>> {
-    read(text, Row(&Columns::by_position())).ok()
+pub(crate) fn row(text: &str, known: &'static Known) -> Option<Vec<Cell>> {
+    read(text, Row(&Columns::by_position(known))).ok()
 }
 
 /// Reads a JSON array that begins with a number; what follows are values of the columns named.
-pub(crate) fn numbered_row(text: &str, names: &[&str]) -> Option<(usize, Vec<Cell>)> {
-    let columns = Columns::by_name(["the number"].iter().chain(names).copied())?;
+pub(crate) fn numbered_row(text: &str, known: &'static Known, names: &[&str]) -> Option<(usize, Vec<Cell>)> {
+    let columns = Columns::by_name(known, ["the number"].iter().chain(names).copied())?;
     let cells = read(text, Row(&columns)).ok()?;
     let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     Some((values.first()?.get().parse().ok()?, cells))
@@ -95,9 +96,9 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Cell>, A::Error> {
-        let mut cells = no_cells();
+        let mut cells = self.0.no_cells();
         while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            match place_of(&name) {
+            match self.0.place_of(&name) {
                 Some(place) => cells[place] = cell(map.next_value()?),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -106,7 +107,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Vec<Cell>, A::Error> {
-        let mut cells = no_cells();
+        let mut cells = self.0.no_cells();
         let mut at = 0;
         while let Some(value) = row.next_element::<&RawValue>()? {
             if let Some(place) = self.0.place(at) {

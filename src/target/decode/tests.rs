@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::canary::{Carries, Marker, Rows, Timestamp, Value, tally::EXAMPLES};
+use crate::canary::{Carries, Marker, Rows, Timestamp, Value, sample::COLUMNS, tally::EXAMPLES};
 
 const SAMPLE: Sample = Sample::of(20);
 const CSV: Carries = Carries { null_is_empty: true, null_text: None, newlines_vary: true };
@@ -76,7 +76,7 @@ fn count(decoded: &Decoded, carries: &Carries) -> Rows {
 
 fn read(bytes: &[u8], format: Format, delimiter: u8) -> Decoded {
     let dialect = Dialect { delimiter: delimiter as char, ..Dialect::of(format) };
-    file(bytes, &dialect, room(SAMPLE), Tally::enough(SAMPLE) as usize)
+    file(bytes, &COLUMNS, &dialect, room(SAMPLE), Tally::enough(SAMPLE) as usize)
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn hard_values_survive_delimited_text_with_and_without_a_header() {
 #[test]
 fn hard_values_survive_json_exactly() {
     let strict = Carries::default();
-    assert_eq!(count(&document(&body(), 100), &strict), Rows::all_right(20));
+    assert_eq!(count(&document(&body(), &COLUMNS, 100), &strict), Rows::all_right(20));
     let lines = json_rows().join("\n");
     assert_eq!(count(&read(lines.as_bytes(), Format::Jsonl, b','), &strict), Rows::all_right(20));
     let object = |n| {
@@ -146,14 +146,14 @@ fn nothing_in_a_file_is_nothing_and_not_garbage() {
     for empty in [b"".as_slice(), b"\r\n", &gzip(b""), &bzip2(b""), b"marker,row_no\r\n", &bzip2(b"marker,row_no\n")] {
         assert!(count(&read(empty, Format::Csv, b','), &CSV).nothing());
     }
-    assert!(count(&document(br#"{"column_names":["marker"],"data":[]}"#, 9), &CSV).nothing());
-    assert!(count(&document(b" ", 9), &CSV).nothing());
+    assert!(count(&document(br#"{"column_names":["marker"],"data":[]}"#, &COLUMNS, 9), &CSV).nothing());
+    assert!(count(&document(b" ", &COLUMNS, 9), &CSV).nothing());
 }
 
 #[test]
 fn garbage_is_changed_rows_and_never_a_loss() {
     for garbage in [b"{".as_slice(), b"null", b"\xff\xff", br#"{"data":7}"#, br#"{"data":[7]}"#] {
-        let rows = count(&document(garbage, 100), &Carries::default());
+        let rows = count(&document(garbage, &COLUMNS, 100), &Carries::default());
         assert_eq!((rows.missing, rows.changed), (0, 20), "{garbage:?}");
     }
     for packed in [&gzip(&csv(b',', true))[..9], &bzip2(&csv(b',', true))[..60]] {
@@ -184,5 +184,5 @@ fn rows_beyond_the_bound_are_not_kept() {
     let many = json_rows()[0].clone() + &format!("\n{}", json_rows()[0]).repeat(5000);
     assert_eq!(read(many.as_bytes(), Format::Jsonl, b',').rows.len(), 124);
     let data = format!(r#"{{"data":[{}]}}"#, vec!["[]"; 5000].join(","));
-    assert_eq!(document(data.as_bytes(), 124).rows.len(), 124);
+    assert_eq!(document(data.as_bytes(), &COLUMNS, 124).rows.len(), 124);
 }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Columns, Decoded, LONGEST, no_cells, shortened};
+use super::{Columns, Decoded, Known, LONGEST, shortened};
 use crate::{
-    canary::{Cell, Marker, sample::COLUMNS},
+    canary::{Cell, Marker},
     target::dialect::{Dialect, Quotes},
 };
 
@@ -13,7 +13,7 @@ const MOST_FIELDS: usize = 1024;
 
 /// Reads rows. A first line that names our columns maps the others; without one, columns stand in
 /// the order of the query. Both are accepted whatever was asked for: the rows are what counts.
-pub(super) fn rows(bytes: &[u8], dialect: &Dialect, most: usize) -> Decoded {
+pub(super) fn rows(bytes: &[u8], known: &'static Known, dialect: &Dialect, most: usize) -> Decoded {
     let mut records = Records::new(bytes, dialect);
     let mut columns: Option<(Columns, usize)> = None;
     let mut decoded = Decoded::default();
@@ -21,15 +21,15 @@ pub(super) fn rows(bytes: &[u8], dialect: &Dialect, most: usize) -> Decoded {
     while decoded.rows.len() < most {
         let Some(Record { mut fields, end }) = records.next() else { break };
         let Some((columns, width)) = &columns else {
-            match Columns::by_name(fields.iter().map(|field| &**field)) {
+            match Columns::by_name(known, fields.iter().map(|field| &**field)) {
                 Some(named) => columns = Some((named, fields.len())),
                 None => {
-                    let by_position = Columns::by_position();
+                    let by_position = Columns::by_position(known);
                     if dialect.quotes == Quotes::None {
-                        rejoin(&mut fields, COLUMNS.len(), dialect.delimiter);
+                        rejoin(&mut fields, known.len(), dialect.delimiter);
                     }
                     decoded.rows.push(row(&by_position, &fields));
-                    columns = Some((by_position, COLUMNS.len()));
+                    columns = Some((by_position, known.len()));
                 }
             }
             last_end = end;
@@ -69,7 +69,7 @@ fn rejoin(fields: &mut Vec<Cow<'_, str>>, width: usize, delimiter: char) {
 }
 
 fn row(columns: &Columns, texts: &[Cow<'_, str>]) -> Vec<Cell> {
-    let mut cells = no_cells();
+    let mut cells = columns.no_cells();
     for (at, text) in texts.iter().enumerate() {
         if let Some(place) = columns.place(at) {
             cells[place] = Cell::Text(shortened(text));

@@ -20,12 +20,7 @@ pub(super) struct Count<'a> {
 
 impl<'a> Count<'a> {
     pub(super) fn new(run: &Run, carries: &'a Carries) -> Self {
-        Self {
-            tally: Tally::new(run.marker, run.sample, carries),
-            strangers: Vec::new(),
-            room: decode::room(run.sample),
-            more: false,
-        }
+        Self { tally: Tally::of(run, carries), strangers: Vec::new(), room: decode::room(run.sample), more: false }
     }
 
     pub(super) fn add(&mut self, run: &Run, decoded: &Decoded) {

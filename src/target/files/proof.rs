@@ -71,7 +71,7 @@ impl<S: Shelf> Files<S> {
     async fn has_a_row(&self, object: &Object, oldest: Marker) -> Result<bool, TargetError> {
         let bytes = usize::try_from(object.size).unwrap_or(usize::MAX).min(ENOUGH);
         let Some(bytes) = self.shelf.read(object, bytes).await? else { return Ok(false) };
-        let decoded = decode::file(&bytes, &self.dialect, 16 * ENOUGH, 100);
+        let decoded = decode::file(&bytes, &COLUMNS, &self.dialect, 16 * ENOUGH, 100);
         Ok(decoded.rows.iter().any(|row| is_a_runs(row, oldest)))
     }
 }

@@ -109,7 +109,7 @@ impl Errand for Reading<'_> {
         for (at, run) in self.runs.iter().enumerate() {
             places.entry(self.tables.of(run)).or_default().push(at);
         }
-        let tally = |run: &'_ Arc<Run>| Tally::new(run.marker, run.sample, CARRIES);
+        let tally = |run: &'_ Arc<Run>| Tally::of(run, CARRIES);
         let mut tallies: Vec<_> = self.runs.iter().map(tally).collect();
         let mut others: BTreeMap<&String, Vec<Marker>> = BTreeMap::new();
         let mut columns: BTreeMap<&String, String> = BTreeMap::new();
@@ -167,8 +167,10 @@ impl Reading<'_> {
         let column = |(at, column): (usize, &Column)| {
             format!("{} AS c{at}", shape.reads(column.name).unwrap_or_else(|| "NULL".to_owned()))
         };
-        let columns: Vec<String> = COLUMNS.iter().enumerate().map(column).collect();
-        let names: Vec<String> = (0..COLUMNS.len()).map(|at| format!("c{at}")).collect();
+        // Runs that share a table have the same columns.
+        let known = runs.first().map_or(&COLUMNS, |at| self.runs[*at].columns());
+        let columns: Vec<String> = known.iter().enumerate().map(column).collect();
+        let names: Vec<String> = (0..known.len()).map(|at| format!("c{at}")).collect();
         // The column itself is compared, so that its index is used.
         let sql = format!(
             "SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {MARKER} ORDER BY {MARKER}) AS nth \
@@ -180,8 +182,8 @@ impl Reading<'_> {
         );
         let mut found = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(on);
         while let Some(row) = found.try_next().await? {
-            let mut cells = Vec::with_capacity(COLUMNS.len());
-            for (at, column) in COLUMNS.iter().enumerate() {
+            let mut cells = Vec::with_capacity(known.len());
+            for (at, column) in known.iter().enumerate() {
                 cells.push(shape.cell(*column, text(&row, at)?));
             }
             let marker = match cells.first() {

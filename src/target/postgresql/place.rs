@@ -277,7 +277,7 @@ mod tests {
         );
         let terms = Terms { due: Timestamp::EPOCH, objective: Duration::ZERO, deadline: Duration::ZERO };
         let marker = Marker::mint(Timestamp::EPOCH, 1);
-        Run { marker, route: Arc::new(route), terms, sample: Sample::default(), why }
+        Run { marker, route: Arc::new(route), terms, sample: Sample::default(), why, report: None }
     }
 
     fn address(url: &str, schema: Option<&str>, table: &str, run: &Run) -> Address {

@@ -11,7 +11,7 @@ use super::{
     session::{Errand, Failure, no_such_table},
 };
 use crate::{
-    canary::{Carries, Marker, Run, Sighting, Tally, sample::COLUMNS},
+    canary::{Carries, Marker, Run, Sighting, Tally, report::REPORT_COLUMNS, sample::COLUMNS},
     target::{decode, shapes::Shapes},
 };
 
@@ -79,7 +79,7 @@ impl Reading<'_> {
         there: &[String],
         wanted: &[String],
     ) -> Result<Vec<Option<Tally<'a>>>, sqlx::Error> {
-        let tally = |run: &'a Arc<Run>| Tally::new(run.marker, run.sample, CARRIES);
+        let tally = |run: &'a Arc<Run>| Tally::of(run, CARRIES);
         let mut tallies: Vec<_> = self.runs.iter().map(|run| Some(tally(run))).collect();
         if there.is_empty() {
             return Ok(tallies);
@@ -97,7 +97,7 @@ impl Reading<'_> {
         };
         let sql = there.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ");
         let markers: Vec<String> = self.runs.iter().map(|run| run.marker.to_string()).collect();
-        let columns: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+        let columns: Vec<&str> = COLUMNS.iter().chain(&REPORT_COLUMNS).map(|column| column.name).collect();
         let enough = self.runs.iter().map(|run| Tally::enough(run.sample)).max().unwrap_or_default();
         let mut places: BTreeMap<(&str, Marker), Vec<usize>> = BTreeMap::new();
         for (at, (run, table)) in self.runs.iter().zip(wanted).enumerate() {
@@ -108,12 +108,12 @@ impl Reading<'_> {
             let table: i32 = row.try_get(0)?;
             let marker: String = row.try_get(1)?;
             let cells: Option<String> = row.try_get(2)?;
-            let cells = cells.and_then(|cells| decode::row(&cells)).unwrap_or_default();
             let table = usize::try_from(table).ok().and_then(|n| there.get(n));
             let (Some(table), Ok(marker)) = (table, marker.parse()) else { continue };
             for at in places.get(&(table.as_str(), marker)).into_iter().flatten() {
                 if let Some(tally) = &mut tallies[*at] {
-                    tally.add(&cells);
+                    let cells = cells.as_ref().and_then(|cells| decode::row(cells, self.runs[*at].columns()));
+                    tally.add(&cells.unwrap_or_default());
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::{
     sql::{self, Part, Shape},
 };
 use crate::{
-    canary::{Carries, Cell, Marker, Run, Sighting, Tally},
+    canary::{Carries, Cell, Marker, Run, Sighting, Tally, run::Columns, sample::COLUMNS},
     target::{TargetError, decode},
     treasure_data_api::Reply,
 };
@@ -40,7 +40,12 @@ impl TreasureDataTable {
     pub(super) async fn read(&self, runs: &[Arc<Run>], due: Instant) -> Result<Vec<Sighting>, TargetError> {
         let wanted: Vec<String> = runs.iter().map(|run| self.table_of(run)).collect();
         let tables: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
-        let shapes = try_join_all(tables.iter().map(|table| self.shape(table))).await?;
+        // Runs that share a table have the same columns.
+        let columns_of = |table: &str| {
+            let run = runs.iter().zip(&wanted).find(|(_, wanted)| *wanted == table);
+            run.map_or(&COLUMNS, |(run, _)| run.columns())
+        };
+        let shapes = try_join_all(tables.iter().map(|table| self.shape(table, columns_of(table)))).await?;
         let mut by_shape: BTreeMap<Shape, Vec<&str>> = BTreeMap::new();
         for (table, shape) in tables.iter().zip(shapes) {
             // A table that is not there holds nothing, and needs no job to say so.
@@ -65,7 +70,7 @@ impl TreasureDataTable {
     }
 
     /// The columns of a table, if it is there and anything was ever written to it.
-    async fn shape(&self, table: &str) -> Result<Option<Shape>, TargetError> {
+    async fn shape(&self, table: &str, columns: &'static Columns) -> Result<Option<Shape>, TargetError> {
         if let Some(shape) = self.known().whole.get(table) {
             return Ok(Some(shape.clone()));
         }
@@ -73,7 +78,7 @@ impl TreasureDataTable {
             Reply::Missing(_) => return Ok(None),
             reply => reply.done()?.json,
         };
-        let shape = Shape::of(&json);
+        let shape = Shape::of(&json, columns);
         if shape.is_empty() && json["count"].as_u64().unwrap_or(0) == 0 {
             return Ok(None);
         }
@@ -109,10 +114,12 @@ impl TreasureDataTable {
         let bound = (ROOM.0 + rows * ROW).min(ROOM.1);
         let text = self.ask(&sql::query(shape, &parts), bound, due).await?;
         let names: Vec<&str> = shape.names().collect();
+        let run = runs.iter().zip(wanted).find(|(_, wanted)| tables.contains(&wanted.as_str()));
+        let columns = run.map_or(&COLUMNS, |(run, _)| run.columns());
         let mut found: BTreeMap<&'a str, Found> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let nonsense = || TargetError::Nonsense { detail: "a row of the reading job cannot be read".to_owned() };
-            let (n, cells) = decode::numbered_row(line, &names).ok_or_else(nonsense)?;
+            let (n, cells) = decode::numbered_row(line, columns, &names).ok_or_else(nonsense)?;
             let part = parts.get(n).ok_or_else(nonsense)?;
             let Some(Cell::Text(marker)) = cells.first() else { continue };
             let Ok(marker) = marker.parse::<Marker>() else { continue };
@@ -134,7 +141,7 @@ impl TreasureDataTable {
 }
 
 fn sighting(run: &Run, found: Option<&Found>) -> Sighting {
-    let mut tally = Tally::new(run.marker, run.sample, CARRIES);
+    let mut tally = Tally::of(run, CARRIES);
     let mut strangers = Vec::new();
     if let Some(found) = found {
         found.rows.iter().filter(|(marker, _)| *marker == run.marker).for_each(|(_, cells)| tally.add(cells));

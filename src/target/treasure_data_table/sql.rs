@@ -2,26 +2,25 @@
 
 use serde_json::Value as Json;
 
-use crate::canary::{Marker, Timestamp, sample::COLUMNS};
+use crate::canary::{Marker, Timestamp, run::Columns, sample::COLUMNS};
 
 /// Characters read of a value: no value of a sample is nearly as long.
 const LONGEST: usize = 4096;
 /// Other runs' markers read from a table in which only ours may stand.
 const STRANGERS_READ: usize = 16;
 
-/// Which columns of a sample a table has, as places in [`COLUMNS`], and whether each holds texts. Tables of
-/// one shape are read by one query.
+/// Which of a run's columns a table has, each with its type there. Tables of one shape are read by one
+/// query.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Shape(Vec<(usize, String)>);
+pub(super) struct Shape(Vec<(&'static str, String)>);
 
 impl Shape {
     /// From a table as the API shows it.
-    pub(super) fn of(table: &Json) -> Self {
+    pub(super) fn of(table: &Json, columns: &'static Columns) -> Self {
         let schema: Vec<Vec<String>> =
             table["schema"].as_str().and_then(|schema| serde_json::from_str(schema).ok()).unwrap_or_default();
         let kind = |name: &str| schema.iter().find(|column| column.first().is_some_and(|known| known == name))?.get(1);
-        let columns = COLUMNS.iter().enumerate();
-        Self(columns.filter_map(|(at, column)| Some((at, kind(column.name)?.clone()))).collect())
+        Self(columns.iter().filter_map(|column| Some((column.name, kind(column.name)?.clone()))).collect())
     }
 
     /// Whether rows can be told apart by it.
@@ -41,13 +40,12 @@ impl Shape {
 
     /// The names of its columns, in the order in which queries select them.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().filter_map(|(at, _)| COLUMNS.get(*at)).map(|column| column.name)
+        self.0.iter().map(|(name, _)| *name)
     }
 
     /// `name, …`, each as `of` has it.
     fn selected(&self, of: impl Fn(&'static str, &str) -> String) -> String {
-        let name = |at: usize| COLUMNS.get(at).map_or("", |column| column.name);
-        self.0.iter().map(|(at, kind)| of(name(*at), kind)).collect::<Vec<_>>().join(", ")
+        self.0.iter().map(|(name, kind)| of(name, kind)).collect::<Vec<_>>().join(", ")
     }
 
     fn list(&self) -> String {
@@ -139,7 +137,7 @@ mod tests {
     use super::*;
 
     fn shape(columns: &[(&str, &str)]) -> Shape {
-        Shape::of(&json!({ "schema": json!(columns).to_string() }))
+        Shape::of(&json!({ "schema": json!(columns).to_string() }), &COLUMNS)
     }
 
     #[test]
@@ -149,7 +147,7 @@ mod tests {
         assert!(some.is_a_canarys() && !some.is_whole());
         assert!(!shape(&[("marker", "string")]).is_a_canarys() && shape(&[]).is_empty());
         for odd in [json!({}), json!({"schema": 5}), json!({"schema": "[1]"}), json!({"schema": "[[]]"})] {
-            assert!(Shape::of(&odd).is_empty(), "{odd}");
+            assert!(Shape::of(&odd, &COLUMNS).is_empty(), "{odd}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     sql::{self, Shape, Swath},
 };
 use crate::{
-    canary::{Marker, Timestamp},
+    canary::{Marker, Timestamp, sample::COLUMNS},
     target::{Swept, TargetError},
     treasure_data_api::{Engine, Reply},
 };
@@ -85,7 +85,7 @@ impl TreasureDataTable {
         let tables = list["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
         let ours = tables.iter().filter_map(|table| {
             let name = table["name"].as_str()?;
-            let shape = Shape::of(table);
+            let shape = Shape::of(table, &COLUMNS);
             let swath = |is_control| Some(Swath { table: name.to_owned(), is_control });
             match name.strip_prefix(&self.settings.table)? {
                 "__control" if shape.names().any(|column| column == "marker") => swath(true),

@@ -1,0 +1,169 @@
+//! `[dogfood]`: the agent's own report, made and brought by the platforms that it watches.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    agent::brief,
+    canary::{Reader, Reading, can, reaches},
+    declared::Declared,
+    decode::decode,
+    labels,
+    length::Length,
+    plan::CanaryPlan,
+};
+use crate::canary::{CanaryName, Labels, Mode, Report, Route, Sample, Schedule, report::ReportPlan, time::Brief};
+
+/// Its canary's name.
+pub(super) const NAME: &str = "dogfood";
+/// A report every five minutes is the twelfth part of an hour behind at most, and costs 288 jobs a day.
+const EVERY: Duration = Duration::from_secs(300);
+/// The table of entries, unless the config says otherwise; the day follows.
+const TABLE: &str = "landfall_verdicts";
+/// Hours in a report, unless the config says otherwise.
+const HOURS: u32 = 3;
+/// The ledger keeps every green run for six hours, and the present hour is not over.
+const MOST_HOURS: u32 = 5;
+/// Most runs in a report: they are read from the ledger each time.
+pub(super) const MOST_RUNS: f64 = 50_000.0;
+
+/// The table as written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    platforms: Option<Spanned<Vec<Spanned<String>>>>,
+    targets: Option<Spanned<Vec<Spanned<String>>>>,
+    every: Option<Spanned<Length>>,
+    cron: Option<Spanned<String>>,
+    timezone: Option<Spanned<String>>,
+    objective: Option<Spanned<Length>>,
+    deadline: Option<Spanned<Length>>,
+    labels: Option<labels::Written>,
+    table: Option<Spanned<String>>,
+    hours: Option<Spanned<i64>>,
+    settles: Option<Spanned<Length>>,
+}
+
+/// The canary that sends reports, and its routes.
+pub(super) fn read(declared: &Declared<'_>, reader: &mut Reader<'_, '_>) -> Option<(CanaryPlan, Vec<Arc<Route>>)> {
+    let before = reader.problems.len();
+    let section = &declared.section;
+    let decoded = decode::<Written>(&section.table, declared.name.span());
+    reader.problems.extend(decoded.complaints.into_iter().map(|(at, what, hint)| section.problem(at, what, hint)));
+    let written = decoded.value.unwrap_or_default();
+    let mut reading = Reading { declared, wrong_keys: decoded.wrong, reader };
+
+    let schedule = match (&written.every, &written.cron, &written.timezone) {
+        (None, None, None) => Some(Schedule::Every(EVERY)),
+        (every, cron, timezone) => reading.schedule(every.as_ref(), cron.as_ref(), timezone.as_ref()),
+    };
+    let (objective, deadline) = reading.clocks(written.objective.as_ref(), written.deadline.as_ref());
+    let labels = labels::read(written.labels, section, reading.reader.problems);
+    let platforms = reading.named("platform", "platforms", written.platforms, reading.reader.platforms);
+    let targets = reading.named("target", "targets", written.targets, reading.reader.targets);
+    let table = written.table.as_ref().map_or_else(|| Some(TABLE.to_owned()), |table| reading.table(table));
+    let hours = written.hours.as_ref().map_or(Some(HOURS), |hours| reading.hours(hours));
+    for (at, platform) in platforms.iter().filter(|(_, platform)| !platform.keeps_a_diary) {
+        let what = format!("platform `{}` ({}) takes no rows of the agent's own", platform.written, platform.kind);
+        let hint = "leave it out of [dogfood]: treasure-data, trino and hiveserver2 can make its report".to_owned();
+        reading.wrong(at.clone(), what, hint);
+    }
+    reading.refuse_unnamed(&platforms, &targets);
+    let mut product = Vec::new();
+    for (_, platform) in &platforms {
+        for (at, target) in &targets {
+            // Replaced, as a report that people look at is; where that cannot be, each is delivered by itself.
+            let mode =
+                [Mode::Replace, Mode::Append].into_iter().find(|mode| can(platform, *mode) && can(target, *mode));
+            match mode {
+                Some(mode) if reaches(platform, target) => product.push((*platform, *target, mode)),
+                Some(_) => {}
+                None => {
+                    let what = format!("target `{}` ({}) can take no report", target.written, target.kind);
+                    reading.wrong(at.clone(), what, "name another");
+                }
+            }
+        }
+    }
+    // A file that could not be read may hold what is missing here.
+    if reading.reader.problems.len() > before || !reading.reader.all_read {
+        return None;
+    }
+    let name = CanaryName::new(NAME).ok()?;
+    let routes = product
+        .into_iter()
+        .filter_map(|(platform, target, mode)| {
+            let pairs = [&platform.labels, &target.labels, &labels].map(Labels::pairs).into_iter().flatten();
+            let labels = Labels::new(pairs.cloned());
+            Some(Arc::new(Route::new(name.clone(), platform.name.clone()?, target.name.clone()?, mode, labels)))
+        })
+        .collect();
+    let settles = written.settles.map(|settles| settles.get_ref().0);
+    let report = Some(ReportPlan { table: table?, hours: hours?, settles });
+    Some((CanaryPlan { name, schedule: schedule?, objective, deadline, sample: Sample::default(), report }, routes))
+}
+
+impl Reading<'_, '_, '_> {
+    /// A table's name stands unquoted in statements, since engines quote differently, and gets a day.
+    fn table(&mut self, written: &Spanned<String>) -> Option<String> {
+        let name = written.get_ref();
+        let fits = (1..=100).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if fits {
+            return Some(name.clone());
+        }
+        let hint = "write lower-case letters, digits and `_`, a letter first, at most 100";
+        self.wrong(written.span(), format!("`{}` is no name for its table", brief(name)), hint);
+        None
+    }
+
+    fn hours(&mut self, written: &Spanned<i64>) -> Option<u32> {
+        let hours = u32::try_from(*written.get_ref()).ok().filter(|hours| (1..=MOST_HOURS).contains(hours));
+        if hours.is_none() {
+            let hint = format!("write 1 to {MOST_HOURS}: the ledger keeps every run for six hours");
+            self.wrong(written.span(), format!("`hours = {}` is out of range", written.get_ref()), hint);
+        }
+        hours
+    }
+}
+
+/// Whether the reports of a plan can be made: they have an end in rows and in runs. Says what is wrong.
+pub(super) fn too_large(
+    canaries: &[CanaryPlan],
+    routes: &[Arc<Route>],
+    now: crate::canary::Timestamp,
+) -> Option<(String, String)> {
+    let report = canaries.iter().find_map(|canary| canary.report.as_ref())?;
+    let mut platforms: Vec<&Arc<Route>> = routes.iter().filter(|route| route.canary.as_str() == NAME).collect();
+    platforms.sort_by_key(|route| &route.platform);
+    platforms.dedup_by_key(|route| &route.platform);
+    platforms.into_iter().find_map(|reporting| {
+        let own: Vec<&Arc<Route>> = routes.iter().filter(|route| route.platform == reporting.platform).collect();
+        let lines = own.len() * report.hours as usize + 1;
+        let gap = |route: &&Arc<Route>| {
+            let canary = canaries.iter().find(|canary| canary.name == route.canary)?;
+            Some(canary.schedule.longest_gap(now).as_secs_f64().max(1.0))
+        };
+        let an_hour: f64 = own.iter().filter_map(gap).map(|gap| 3600.0 / gap).sum();
+        let runs = an_hour * f64::from(report.hours);
+        let fewer = if report.hours > 1 { "write fewer `hours`" } else { "leave the platform out of [dogfood]" };
+        let platform = &reporting.platform;
+        if lines > Report::MOST_LINES {
+            let what = format!(
+                "the report of platform `{platform}` would have {lines} rows, and {} are the most",
+                Report::MOST_LINES
+            );
+            return Some((what, fewer.to_owned()));
+        }
+        (runs > MOST_RUNS).then(|| {
+            let what = format!(
+                "the report of platform `{platform}` would tell of {runs:.0} runs in {}, and {MOST_RUNS} are the most",
+                Brief(Duration::from_secs(3600) * report.hours)
+            );
+            (what, fewer.to_owned())
+        })
+    })
+}
