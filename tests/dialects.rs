@@ -112,7 +112,8 @@ fn packed(bytes: &[u8], compression: Compression) -> Vec<u8> {
 fn count(run: &Run, bytes: &[u8], dialect: &Dialect) -> Rows {
     let carries = dialect.carries();
     let mut tally = Tally::of(run, &carries);
-    let decoded = decode::file(bytes, run.columns(), dialect, decode::room(run.sample), Tally::enough(run.sample) as usize);
+    let decoded =
+        decode::file(bytes, run.columns(), dialect, decode::room(run.sample), Tally::enough(run.sample) as usize);
     decoded.count(&mut tally, run.sample);
     tally.finish()
 }
