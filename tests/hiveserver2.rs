@@ -3,6 +3,7 @@
 
 mod agent;
 mod config;
+mod dogfood;
 mod flows;
 mod malice;
 mod mariadb;

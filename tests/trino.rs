@@ -1,6 +1,7 @@
 //! Trino and Presto, for real: servers of both, writing into PostgreSQL and MariaDB, which the agent
 //! reads itself.
 
+mod dogfood;
 mod driver;
 mod losses;
 mod malice;
@@ -33,6 +34,8 @@ macro_rules! for_both {
 
 for_both! {
     on_trino, on_presto,
+    dogfood::what_is_written_into_its_diary_is_summed_and_reported_exactly;
+    dogfood::its_report_lands_and_rows_that_were_lost_on_their_way_in_are_told;
     driver::every_hard_value_arrives_in_every_mode;
     driver::a_seed_table_that_is_gone_or_half_filled_is_filled_again;
     driver::a_run_is_found_again_by_any_process_and_its_end_too;

@@ -139,6 +139,11 @@ impl Scene {
         let _ = writeln!(self.config, "[canary.{name}]\nplatforms = {platforms:?}\ntargets = {targets:?}\n{terms}\n");
     }
 
+    /// `[dogfood]` with these keys.
+    pub(super) fn dogfood(&mut self, keys: &str) {
+        let _ = writeln!(self.config, "[dogfood]\n{keys}\n");
+    }
+
     fn plan(&self) -> landfall::agent::lifecycle::OpenPlan {
         let file = self.folder.path().join("landfall.toml");
         std::fs::write(&file, &self.config).unwrap();

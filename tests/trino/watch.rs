@@ -99,6 +99,11 @@ impl Scene {
             writeln!(self.config, "[canary.{name}]\nplatforms = [\"{platform}\"]\ntargets = {targets:?}\n{terms}\n");
     }
 
+    /// `[dogfood]` with these keys.
+    pub(super) fn dogfood(&mut self, keys: &str) {
+        let _ = writeln!(self.config, "[dogfood]\n{keys}\n");
+    }
+
     fn plan(&self) -> landfall::agent::lifecycle::OpenPlan {
         let file = self.folder.path().join("landfall.toml");
         std::fs::write(&file, &self.config).expect("written");

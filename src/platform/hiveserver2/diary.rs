@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     FAREWELL, HiveServer2,
+    dialect::Engine,
     session::{Operation, Session, State, Unknown},
     to_the_end,
 };
@@ -35,8 +36,7 @@ impl Diary for HiveServer2 {
         let (engine, table) = (self.settings.engine, self.entries_table(&batch.table));
         let mut statements = Vec::new();
         if !self.known().tables.contains(&table) {
-            let (columns, storage) = (engine.dialect().columns(&ENTRY_COLUMNS), engine.storage());
-            statements.push(format!("CREATE TABLE IF NOT EXISTS {table} ({columns}) {storage}"));
+            statements.push(self.creation(&table));
         }
         let names = Dialect::names(&ENTRY_COLUMNS);
         let insert = |entries| format!("INSERT INTO {table} ({names}) VALUES {entries}");
@@ -76,6 +76,18 @@ impl HiveServer2 {
     pub(super) fn entries_table(&self, table: &str) -> String {
         let database = self.settings.database.as_ref().map(|database| format!("{database}.")).unwrap_or_default();
         format!("{database}{table}")
+    }
+
+    /// What makes one. As with seeds: a catalog in memory would refuse to make it anew over files that it does
+    /// not know, unless it is told of them.
+    fn creation(&self, table: &str) -> String {
+        let engine = self.settings.engine;
+        let (columns, storage) = (engine.dialect().columns(&ENTRY_COLUMNS), engine.storage());
+        let at = self.settings.seed_location.as_ref();
+        let location = at.map(|at| format!(" LOCATION '{}'", engine.inside(&format!("{at}/{table}"))));
+        let external = if location.is_some() && engine != Engine::Spark { "EXTERNAL " } else { "" };
+        let location = location.unwrap_or_default();
+        format!("CREATE {external}TABLE IF NOT EXISTS {table} ({columns}) {storage}{location}")
     }
 
     /// Runs a statement to its end, and reads the rows that it brings.
