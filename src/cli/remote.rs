@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     Format,
-    exit::{Unsure, Usage, YES},
+    exit::{UNSURE, Unsure, Usage, YES},
     verify,
 };
 use crate::{
@@ -76,12 +76,17 @@ pub struct DeployArgs {
 }
 
 /// Lists incidents, or shows or closes one.
+///
+/// Exit codes: 0 · 2 usage · 3 nobody could tell; of a report, it was written, and jobs may be missing from it.
 #[derive(Debug, clap::Args)]
 pub struct IncidentsArgs {
     /// The incident's id; without it all are listed.
     id: Option<String>,
     #[command(subcommand)]
     action: Option<IncidentAction>,
+    /// Leaves customers' jobs out of the report: to read them takes minutes where they are many, and the token.
+    #[arg(long)]
+    no_impact: bool,
     #[command(flatten)]
     reach: Reach,
     /// How the answer is written.
@@ -251,6 +256,9 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
         let how = "--format markdown is the report of one incident: landfall incidents ID --format markdown";
         return Err(Usage(how.to_owned()).into());
     }
+    if args.no_impact && !is_report {
+        return Err(Usage("--no-impact says what is in a report: --format markdown".to_owned()).into());
+    }
     let format = if args.format == IncidentFormat::Json { Format::Json } else { Format::Text };
     let (id, action, place) = (args.id, args.action, Where { reach: args.reach, format });
     match (&id, &action) {
@@ -269,9 +277,9 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
         (Some(id), None) => {
             let answer = place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
             if is_report {
-                let report = report::Report::gather(&place, answer["incidents"][0].clone()).await?;
+                let report = report::Report::gather(&place, answer["incidents"][0].clone(), !args.no_impact).await?;
                 write!(std::io::stdout().lock(), "{}", report.markdown())?;
-                return Ok(YES);
+                return Ok(if report.is_whole() { YES } else { UNSURE });
             }
             let told = match place.format {
                 // What is told of it is an answer of its own.

@@ -6,8 +6,13 @@ use anyhow::Result;
 use reqwest::Url;
 use serde_json::json;
 
-use super::{How, Shown};
-use crate::{agent::verify::Progress, canary::Selector, cli::remote::Where, detect::verification::Verification};
+use super::{How, show};
+use crate::{
+    agent::verify::Progress,
+    canary::Selector,
+    cli::{progress, remote::Where},
+    detect::verification::Verification,
+};
 
 /// Past its time, the agent has so long to answer.
 const LATER: Duration = Duration::from_secs(60);
@@ -26,13 +31,11 @@ pub(in crate::cli) async fn ask(place: &Where, only: &Selector, how: &How) -> Re
         "within_seconds": how.within.as_secs_f64(),
         "strict": how.strict,
     });
-    let mut shown = Shown::new();
-    let found = place
+    let mut line = progress::Line::new();
+    place
         .find("/api/v1/verify", body, "verification", how.within + LATER, |stands| {
             let count = |name: &str| stands[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-            shown.show(Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
+            show(&mut line, Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
         })
-        .await;
-    shown.end();
-    found
+        .await
 }
