@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -52,14 +55,26 @@ pub enum Told {
         /// Passed, or what failed.
         passed: Result<(), String>,
     },
-    /// A release pipeline's marker; answered when it is stored.
-    Deploy(Deploy, Selector, oneshot::Sender<()>),
+    /// A release pipeline's marker.
+    Deploy(Box<Released>),
     /// An incident is closed by hand; answered with whether there was such an open incident.
     Close(IncidentId, String, oneshot::Sender<bool>),
     /// Other routes from now on.
     Watch(Vec<Arc<Route>>),
     /// Nobody has anything more to tell.
     Stop,
+}
+
+/// A release pipeline's marker, and what it wants sent.
+pub struct Released {
+    /// The marker.
+    pub deploy: Deploy,
+    /// Routes to send first.
+    pub first: Selector,
+    /// Routes whose runs are a verification's.
+    pub verified: HashSet<RouteId>,
+    /// Answered when it is stored.
+    pub reply: oneshot::Sender<()>,
 }
 
 /// Who wants to hear what happens, as it happens: the demo's story, replay's record, the log.
@@ -160,7 +175,7 @@ struct Batch {
     settlement: Settlement,
     heard: Vec<(Box<Verdict>, Arc<Run>, Option<Outcome>)>,
     changes: Vec<Change>,
-    deploys: Vec<(Deploy, Selector, oneshot::Sender<()>)>,
+    deploys: Vec<Released>,
     closed: Vec<(bool, oneshot::Sender<bool>)>,
 }
 
@@ -232,9 +247,10 @@ impl Desk {
                 }
                 Input::Control { target, passed }
             }
-            Told::Deploy(deploy, first, reply) => {
+            Told::Deploy(released) => {
+                let deploy = released.deploy.clone();
                 batch.settlement.deploys.push(deploy.clone());
-                batch.deploys.push((deploy.clone(), first, reply));
+                batch.deploys.push(*released);
                 Input::Deploy(deploy)
             }
             Told::Close(incident, because, reply) => {
@@ -387,14 +403,18 @@ impl Desk {
                 let _ = self.wants.try_send(Want::Confirm(*route));
             }
         }
-        for (deploy, first, reply) in batch.deploys {
+        for Released { deploy, first, verified, reply } in batch.deploys {
             if let Some(metrics) = &self.metrics {
                 metrics.deployed(&deploy);
             }
             if let Some(outbox) = &self.outbox {
                 outbox.put(Order::Deploy(deploy.clone()));
             }
-            let _ = self.wants.try_send(Want::Deploy(first));
+            if let Err(TrySendError::Full(want)) = self.wants.try_send(Want::Deploy(first, verified)) {
+                // Runs were promised, and somebody may wait for them.
+                let wants = self.wants.clone();
+                tokio::spawn(async move { wants.send(want).await });
+            }
             if self.scribe.is_done() {
                 let _ = reply.send(());
             } else {

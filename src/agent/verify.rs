@@ -57,12 +57,13 @@ pub struct Progress {
 /// What runs of each route came to before, newest first.
 pub type Before = HashMap<RouteId, Vec<Outcome>>;
 
-/// What the ledger knows of how routes were.
-pub async fn before(store: &dyn Store, routes: &[Arc<Route>]) -> Result<Before, StoreError> {
+/// What the ledger knows of how routes were until then.
+pub async fn before(store: &dyn Store, routes: &[Arc<Route>], until: Timestamp) -> Result<Before, StoreError> {
     let mut before = Before::new();
     for route in routes {
-        let records = store.runs(Some(route.id), BEFORE).await?;
-        let verdicts = records.into_iter().filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
+        let records = store.runs(Some(route.id), BEFORE).await?.into_iter();
+        let earlier = records.filter(|record| record.run.terms.due < until);
+        let verdicts = earlier.filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
         before.insert(route.id, verdicts.map(|verdict| verdict.outcome).collect());
     }
     Ok(before)
@@ -121,17 +122,18 @@ fn claimed(verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// Verifies: sends runs through `wants`, hears of them through `heard`, and ends as soon as more would
+/// Verifies. The first run of every route has been asked for, at `began` or later; more are sent through `wants`
+/// where they would change the answer. What they come to is heard through `heard`. Ends as soon as more would
 /// change nothing, or when the time is over.
 pub async fn verify(
     asked: &Asked,
     before: &Before,
+    began: Timestamp,
     clock: &Clock,
     wants: &mpsc::Sender<Want>,
     heard: &mut mpsc::UnboundedReceiver<Heard>,
     mut show: impl FnMut(Progress),
 ) -> Verification {
-    let began = clock.now();
     let mut ends_at = began.plus(asked.within);
     let mut courses: Vec<Course> = (asked.routes.iter())
         .map(|route| Course {
@@ -145,7 +147,6 @@ pub async fn verify(
     let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
     let was: HashMap<RouteId, bool> =
         before.iter().filter_map(|(route, before)| Some((*route, was_bad(before)?))).collect();
-    let _ = wants.send(Want::Verify(asked.routes.iter().map(|route| route.id).collect())).await;
     let mut changed: HashSet<usize> = HashSet::new();
     let mut is_no = false;
     loop {
@@ -186,7 +187,9 @@ pub async fn verify(
             biased;
             got = heard.recv() => match got {
                 Some(got) => {
-                    if let Some(at) = at.get(&got.run.route.id).copied().filter(|_| got.run.why == Why::Verify) {
+                    // What was sent before it began, for somebody else, says nothing of the release.
+                    let is_ours = got.run.why == Why::Verify && got.run.terms.due >= began;
+                    if let Some(at) = at.get(&got.run.route.id).copied().filter(|_| is_ours) {
                         courses[at].hear(&got);
                         changed.insert(at);
                     }

@@ -150,10 +150,22 @@ impl Where {
         body: Value,
         name: &str,
         within: Duration,
+        show: impl FnMut(&Value),
+    ) -> Result<T> {
+        let stands = self.ask(Method::POST, path, Some(body)).await?;
+        self.wait(stands, path, name, within, show).await
+    }
+
+    /// Waits for what the agent finds, as it stands now.
+    pub(super) async fn wait<T: DeserializeOwned>(
+        &self,
+        mut stands: Value,
+        path: &str,
+        name: &str,
+        within: Duration,
         mut show: impl FnMut(&Value),
     ) -> Result<T> {
         let ends = Instant::now() + within;
-        let mut stands = self.ask(Method::POST, path, Some(body)).await?;
         let id = escaped(stands["id"].as_str().unwrap_or_default());
         loop {
             if let Some(error) = stands["error"].as_str() {
@@ -234,10 +246,14 @@ fn reason(error: &reqwest::Error) -> String {
 /// `landfall deploy`.
 pub async fn deploy(args: DeployArgs) -> Result<u8> {
     let first = labels::pairs(&args.first)?;
-    let body = json!({ "service": args.service, "version": args.version, "where": first });
-    let answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    let mut body = json!({ "service": args.service, "version": args.version, "where": first });
     if args.verify {
-        let found = verify::ask(&args.place, &Selector::default(), &args.how).await?;
+        body["verify"] = verify::body(&Selector::default(), &args.how);
+    }
+    let mut answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    if args.verify {
+        let found = verify::wait(&args.place, answer["verify"].take(), &args.how).await;
+        let found = found.context("the deploy was noted, and not verified")?;
         let format = match args.place.format {
             Format::Text => verify::Format::Text,
             Format::Json => verify::Format::Json,

@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-pub(super) use self::there::ask;
+pub(super) use self::there::{body, wait};
 use super::{
     exit::{NO, UNSURE, Usage, YES},
     progress,
