@@ -48,6 +48,8 @@ pub enum Told {
     Verdict(Box<Verdict>, Arc<Run>),
     /// A final verdict that corrects an earlier final one.
     Correction(Box<Verdict>, Arc<Run>, Outcome),
+    /// The job of a verification's run ended badly; it is not judged yet.
+    EndedBadly(Arc<Run>),
     /// A control outside any run.
     Control {
         /// Of which target.
@@ -241,6 +243,7 @@ impl Desk {
                 batch.heard.push((verdict, run, Some(was)));
                 input
             }
+            Told::EndedBadly(run) => return self.tell_ears(&Heard::EndedBadly(run)),
             Told::Control { target, passed } => {
                 if let Some(metrics) = &self.metrics {
                     metrics.control(&target, passed.is_ok());
@@ -390,9 +393,7 @@ impl Desk {
             }
             self.hearer.verdict(verdict, run);
             if run.why == Why::Verify {
-                let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-                let heard = Heard { verdict: (**verdict).clone(), run: Arc::clone(run) };
-                ears.retain(|ear| ear.send(heard.clone()).is_ok());
+                self.tell_ears(&Heard::Verdict(verdict.clone(), Arc::clone(run)));
             }
         }
         for change in &batch.changes {
@@ -431,6 +432,11 @@ impl Desk {
             self.shown_at = now;
             self.show_board();
         }
+    }
+
+    fn tell_ears(&self, heard: &Heard) {
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|ear| ear.send(heard.clone()).is_ok());
     }
 
     fn is_flown(&self, asked: RouteId) -> bool {

@@ -20,6 +20,10 @@ const BEFORE: u32 = 20;
 /// Once it is certain that something got worse, others that are still under way are given so long, or twice
 /// what the slowest so far took: they tell what is common to it.
 const GRACE: Duration = Duration::from_secs(10);
+/// A job that ended badly is repeated after this, judged or not: where nothing is known of how long rows take it is
+/// judged only at its objective, and both may wait for that together. Not at once: what is being restarted fails
+/// every job for some seconds.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What is to be verified.
 #[derive(Clone, Debug)]
@@ -34,13 +38,21 @@ pub struct Asked {
     pub strict: bool,
 }
 
-/// A verdict that was heard.
+/// What was heard of a run.
 #[derive(Clone, Debug)]
-pub struct Heard {
-    /// The verdict, provisional or final.
-    pub verdict: Verdict,
-    /// Of which run.
-    pub run: Arc<Run>,
+pub enum Heard {
+    /// A verdict, provisional or final.
+    Verdict(Box<Verdict>, Arc<Run>),
+    /// Its job ended badly, as the platform says. Rows may have landed all the same: that is for the judge.
+    EndedBadly(Arc<Run>),
+}
+
+impl Heard {
+    fn run(&self) -> &Run {
+        match self {
+            Self::Verdict(_, run) | Self::EndedBadly(run) => run,
+        }
+    }
 }
 
 /// How far it is.
@@ -76,16 +88,41 @@ struct Course {
     runs: Vec<Flown>,
     /// When runs that are bad so far can no longer become good.
     turns: HashMap<Marker, Timestamp>,
+    /// From when runs whose jobs ended badly keep no other from being sent.
+    again: HashMap<Marker, Timestamp>,
     clear_at: Option<Timestamp>,
 }
 
 impl Course {
-    fn is_flying(&self) -> bool {
-        self.sent > self.runs.iter().filter(|run| run.settled).count()
+    /// Whether another run may tell more than those that were sent, and need not wait for them.
+    fn wants_another(&self, now: Timestamp) -> bool {
+        let settled = self.runs.iter().filter(|run| run.settled);
+        let waiting: Vec<Timestamp> =
+            self.again.iter().filter(|(run, _)| !self.is_settled(run)).map(|(_, at)| *at).collect();
+        // Two that fail are enough, whatever comes after.
+        let honest = settled.clone().filter(|run| run.outcome.state() == State::Red).count();
+        let past = waiting.iter().filter(|at| **at <= now).count();
+        self.sent <= settled.count() + past && (waiting.is_empty() || honest + waiting.len() < 2)
     }
 
-    fn hear(&mut self, heard: &Heard) {
-        let Heard { verdict, run } = heard;
+    fn is_settled(&self, run: &Marker) -> bool {
+        self.runs.iter().any(|known| known.run == *run && known.settled)
+    }
+
+    /// When there is something to do though nobody was heard.
+    fn wakes_at(&self) -> impl Iterator<Item = Timestamp> {
+        let open = |(run, at): (&Marker, &Timestamp)| (!self.is_settled(run)).then_some(*at);
+        self.turns.iter().chain(&self.again).filter_map(open)
+    }
+
+    fn hear(&mut self, heard: &Heard, now: Timestamp) {
+        let (verdict, run) = match heard {
+            Heard::Verdict(verdict, run) => (verdict, run),
+            Heard::EndedBadly(run) => {
+                self.again.insert(run.marker, now.plus(AGAIN_AFTER));
+                return;
+            }
+        };
         let flown = Flown {
             run: verdict.run,
             outcome: verdict.outcome,
@@ -141,6 +178,7 @@ pub async fn verify(
             sent: 1,
             runs: Vec::new(),
             turns: HashMap::new(),
+            again: HashMap::new(),
             clear_at: None,
         })
         .collect();
@@ -161,7 +199,7 @@ pub async fn verify(
                 is_no |= said == Word::Bad && (asked.strict || !was_bad);
             } else {
                 course.clear_at = None;
-                if !course.is_flying() {
+                if course.wants_another(now) {
                     course.sent += 1;
                     let _ = wants.send(Want::Verify(vec![course.route.id])).await;
                 }
@@ -178,19 +216,17 @@ pub async fn verify(
             ends_at = ends_at.min(now.plus(GRACE.max(slowest.unwrap_or_default())));
             is_no = false;
         }
-        let turns = courses.iter().flat_map(|course| {
-            let open = course.runs.iter().filter(|flown| !flown.settled);
-            open.filter_map(|flown| course.turns.get(&flown.run).copied())
-        });
-        let next = turns.filter(|turn| *turn > now).min().map_or(ends_at, |turn| turn.min(ends_at));
+        let wakes = courses.iter().flat_map(Course::wakes_at);
+        let next = wakes.filter(|at| *at > now).min().map_or(ends_at, |at| at.min(ends_at));
         tokio::select! {
             biased;
             got = heard.recv() => match got {
                 Some(got) => {
                     // What was sent before it began, for somebody else, says nothing of the release.
-                    let is_ours = got.run.why == Why::Verify && got.run.terms.due >= began;
-                    if let Some(at) = at.get(&got.run.route.id).copied().filter(|_| is_ours) {
-                        courses[at].hear(&got);
+                    let run = got.run();
+                    let is_ours = run.why == Why::Verify && run.terms.due >= began;
+                    if let Some(at) = at.get(&run.route.id).copied().filter(|_| is_ours) {
+                        courses[at].hear(&got, clock.now());
                         changed.insert(at);
                     }
                 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     S,
-    scene::{Scene, Shows, run_of},
+    scene::{Scene, Shows, Way, run_of},
 };
 use crate::{
     agent::verify::{self, Asked, Before, Heard},
@@ -83,9 +83,38 @@ async fn what_was_sent_before_the_deploy_says_nothing_of_it() {
             at: began,
             evidence: Arc::new(Evidence::default()),
         };
-        hears.send(Heard { verdict, run: Arc::new(run) }).expect("heard");
+        hears.send(Heard::Verdict(Box::new(verdict), Arc::new(run))).expect("heard");
     }
     let found = verify::verify(&asked, &Before::new(), began, &scene.clock, &wants, &mut heard, |_| {}).await;
     assert_eq!((found.answer, found.routes[0].runs), (Answer::Yes, 1), "{found:?}");
     assert!(scene.clock.now().since(began) < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_fails_is_repeated_before_it_can_be_judged() {
+    let scene = Scene::new(&["t0"], |_| {}).way(Way::Fails).start().await;
+    scene.targets[0].now(Shows::Nothing);
+    let found = scene.agent.verify(&asked(&scene, 1), |_| {}).await.expect("it runs");
+    let route = &found.routes[0];
+    assert_eq!((found.answer, route.outcome, route.runs), (Answer::No, Some(Outcome::Failed), 2), "{route:?}");
+    // Nothing is known of how long rows take: each is judged at its objective, of half a minute, and not before.
+    assert!((40.0..50.0).contains(&route.seconds), "{route:?}");
+    assert!(scene.finals().iter().filter(|run| run.why == Why::Verify).all(|run| run.at >= run.due.plus(S(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_land_though_the_job_failed_are_no_regression_however_late_they_are() {
+    for late in [0, 15, 25] {
+        let scene = Scene::new(&["t0"], |_| {}).way(Way::Fails).start().await;
+        scene.targets[0].now(Shows::Nothing);
+        let asked = asked(&scene, 1);
+        let lands = async {
+            tokio::time::sleep(S(late)).await;
+            scene.targets[0].now(Shows::All);
+        };
+        let (found, ()) = tokio::join!(scene.agent.verify(&asked, |_| {}), lands);
+        let found = found.expect("it runs");
+        let route = &found.routes[0];
+        assert_eq!((found.answer, route.outcome), (Answer::Yes, Some(Outcome::Unclaimed)), "{late}: {route:?}");
+    }
 }
