@@ -117,6 +117,15 @@
 //!   late. A lost run is a no at once, a failed one is repeated. In process it learns from the ledger that the
 //!   config names and writes to it; beside a daemon it is asked for, and its end asked for again (`GET
 //!   /api/v1/verify/ID`), since no connection lives longer than five minutes.
+//! * A verification repeats a job that ended badly ten seconds after the platform said so, before it is judged. Rows
+//!   may land though the job failed (`unclaimed`, no regression), so where nothing is known of how long they take it
+//!   is judged at its objective and no earlier: a sibling's times, or a constant, would be a guess that stops
+//!   releases. The two wait together, in about the time of one. Of a route that displaces rows only one run flies
+//!   at once: there the second still waits for the first.
+//! * A deploy that is also verified sends each route once: `verify` in `POST /api/v1/deploys` holds what is posted
+//!   to `/api/v1/verify`, and of the routes that it selects the marker's runs are the verification's, sent at once.
+//!   Runs that were due before the marker say nothing of it, and are what it is compared with. Where too much is
+//!   verified already the marker is noted all the same, and its answer says why nothing is verified.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
 

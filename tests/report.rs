@@ -1,10 +1,49 @@
-//! The report of an incident, from the real binaries: a release, a loss, the end of it.
+//! The report of an incident, from the real binaries: a release, a loss, whom it hit, the end of it.
 
-use std::time::Duration;
+mod hostile;
 
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use crate::fixtures::daemon::Watched;
+use crate::fixtures::{daemon::Watched, markdown::rendered};
+
+/// Rows of the table with this head, without it.
+fn table<'r>(rendered: &'r Json, head: &[&str]) -> Vec<&'r Json> {
+    let rows = rendered["rows"].as_array().expect("rows").iter();
+    let mut after = rows.skip_while(|row| **row != json!(head)).skip(1);
+    let is_head = |row: &Json| ["Job", "Platform", "Owner", "Kind of output", "Run"].iter().any(|head| row[0] == *head);
+    after.by_ref().take_while(|row| !is_head(row)).collect()
+}
+
+/// What of the report speaks of customers is what `landfall impact` answers.
+fn tells_whom_it_hit(text: &str, impact: &Json) {
+    let read = rendered(text);
+    let jobs = impact["jobs"].as_array().expect("jobs");
+    for (head, field) in [("Platform", "platform"), ("Owner", "owner"), ("Kind of output", "scheme")] {
+        let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+        for job in jobs {
+            counts.entry(job[field].as_str().unwrap_or("not known")).or_default()
+                [usize::from(job["certain"] == false)] += 1;
+        }
+        let counts: Vec<Json> =
+            counts.iter().map(|(name, [hit, unsure])| json!([name, hit.to_string(), unsure.to_string()])).collect();
+        let mut told = table(&read, &[head, "Jobs hit", "May have been hit"]);
+        told.sort_by_key(|row| row[0].to_string());
+        assert_eq!(told, counts.iter().collect::<Vec<_>>(), "{text}");
+    }
+    let head = ["Job", "Platform", "Owner", "Query began", "Over", "Output to"];
+    for (certain, head) in [(true, &head[..]), (false, &[&head[..], &["Why it is not certain"]].concat())] {
+        let of = jobs.iter().filter(|job| job["certain"] == certain);
+        let listed: Vec<&Json> = of.clone().map(|job| &job["job_id"]).take(50).collect();
+        let told: Vec<&Json> = table(&read, head).into_iter().map(|row| &row[0]).collect();
+        assert_eq!(told, listed, "{text}");
+        if let Some(more) = of.count().checked_sub(50).filter(|more| *more > 0) {
+            assert!(text.contains(&format!("\nAnd {more} more.\n")), "{text}");
+        }
+    }
+}
 
 #[tokio::test]
 async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
@@ -13,6 +52,10 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     let (code, said) = watched.command(&["deploy", "worker", "v6|<b>`x`"]);
     assert_eq!(code, 0, "{said}");
     let broken = watched.inject(&json!({ "kind": "drop-output", "where": { "worker": "v5" } })).await;
+    // Customers go on working meanwhile.
+    let customers = json!({ "jobs": 900, "every": "100ms", "seed": 8 });
+    let url = format!("{}/sandbox/customers", watched.platform);
+    assert_eq!(watched.ask(Method::POST, &url, None, Some(customers)).await.0, 200);
     let v5 = json!({ "worker": "v5" });
     let told = async |w: &Watched| w.list("incidents").await?.into_iter().find(|told| told["suspects"] == v5);
     let (incident, _) = watched.until("the loss is an incident", Duration::from_secs(60), told).await;
@@ -26,6 +69,8 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     let while_it_goes_on = report(&watched);
     assert!(while_it_goes_on.contains("\nIt goes on.\n"), "{while_it_goes_on}");
 
+    // So long that customers' jobs are lost too.
+    tokio::time::sleep(Duration::from_secs(12)).await;
     watched.mend(broken).await;
     let over = async |w: &Watched| {
         let known = w.list("incidents").await?;
@@ -41,7 +86,13 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     has(" | Resolved: ");
     has("- worker=v6\n");
     has("| done, 20 rows | 0 of 20 rows, 20 missing | lost");
-    has(&format!("landfall impact {id} --agent"));
+    has(&format!("landfall impact {id} --agent {}/ --format csv`", watched.agent));
+    let (_, said) = watched.command(&["impact", &id, "--format", "json"]);
+    let impact = said.lines().find(|line| line.starts_with('{')).expect("an answer");
+    let impact: Json = serde_json::from_str(impact).expect("JSON");
+    let hit = impact["jobs"].as_array().expect("jobs").iter().filter(|job| job["certain"] == true).count();
+    assert!(hit > 5, "{impact:#}");
+    tells_whom_it_hit(&text, &impact);
     assert!(!text.contains("<b>") && !text.contains("It goes on."), "{text}");
     let rows = |head: &str| -> Vec<&str> {
         let from = text.find(head).unwrap_or_else(|| panic!("no {head} in {text}"));
@@ -56,6 +107,7 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     for (args, hint) in [
         (&["incidents", "--format", "markdown"][..], "landfall incidents ID --format markdown"),
         (&["incidents", &id, "resolve", "--because", "x", "--format", "markdown"], "the report of one incident"),
+        (&["incidents", &id, "--no-impact"], "--format markdown"),
         (&["status", "--format", "markdown"], "invalid value 'markdown'"),
         (&["incidents", "inc-none", "--format", "markdown"], "there is no such incident"),
     ] {

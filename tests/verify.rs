@@ -162,6 +162,53 @@ async fn beside_a_daemon_it_is_the_daemon_that_verifies() {
     watched.kill();
 }
 
+/// Routes of runs that were due since then, as `platform/target` and why they were sent.
+async fn sent_since(watched: &Watched, at: &str) -> Vec<(String, String)> {
+    let runs = watched.list("runs").await.expect("the daemon answers");
+    let text = |run: &Json, part: &str| run[part].as_str().expect("text").to_owned();
+    // RFC 3339 in UTC, all as long: they sort as they read.
+    let sent = runs.iter().filter(|run| *run["due"].as_str().expect("a time") >= *at);
+    let sent = sent.filter(|run| run["why"] == "deploy" || run["why"] == "verify");
+    let mut sent: Vec<(String, String)> =
+        sent.map(|run| (format!("{}/{}", text(run, "platform"), text(run, "target")), text(run, "why"))).collect();
+    sent.sort();
+    sent
+}
+
+#[tokio::test]
+async fn a_deploy_that_is_verified_sends_every_route_once() {
+    let mut watched = Watched::start(|probes| probes).await;
+    watched.landed(1).await;
+    let (code, said) = watched.command(&["deploy", "worker", "v6", "--verify", "--where", "worker=v6"]);
+    assert!(code == 0 && said.contains("yes, nothing got worse: 6 routes, 6 ok\n"), "{said}");
+    let at = |deploys: Vec<Json>| deploys[0]["at"].as_str().expect("a time").to_owned();
+    let first = at(watched.list("deploys").await.expect("the daemon answers"));
+    // So long that a second run would have been sent too.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let all = ["hadoop1/bucket", "hadoop1/web", "hadoop2/bucket", "hadoop2/web", "presto/bucket", "presto/web"];
+    assert_eq!(sent_since(&watched, &first).await, all.map(|route| (route.to_owned(), "verify".to_owned())));
+
+    // Over HTTP of some routes only: the others run once as well.
+    let (url, token) = (format!("{}/api/v1/deploys", watched.agent), watched.token());
+    let body = json!({ "service": "worker", "version": "v7", "verify": { "where": { "worker": "v6" } } });
+    let (status, text) = watched.ask(reqwest::Method::POST, &url, Some(token.trim()), Some(body)).await;
+    assert_eq!(status, 201, "{text}");
+    let id = serde_json::from_str::<Json>(&text).expect("JSON")["verify"]["id"].as_str().expect("an id").to_owned();
+    let second = at(watched.list("deploys").await.expect("the daemon answers"));
+    let over = async |w: &Watched| {
+        let (_, text) = w.ask(reqwest::Method::GET, &format!("{}/api/v1/verify/{id}", w.agent), None, None).await;
+        let found = serde_json::from_str::<Json>(&text).ok()?["verification"].take();
+        found.is_object().then_some(found)
+    };
+    let (found, _) = watched.until("it is verified", Duration::from_secs(60), over).await;
+    assert_eq!((&found["answer"], found["routes"].as_array().map(Vec::len)), (&json!("yes"), Some(2)), "{found:#}");
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let why = |route: &str| if route.starts_with("hadoop2/") { "verify" } else { "deploy" };
+    let sent = sent_since(&watched, &second).await;
+    assert_eq!(sent, all.map(|route| (route.to_owned(), why(route).to_owned())));
+    watched.kill();
+}
+
 #[tokio::test]
 async fn what_is_asked_wrongly_is_a_usage_error() {
     let watched = unwatched().await;

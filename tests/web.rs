@@ -198,8 +198,11 @@ impl House {
                         drop(reply.send(Err(Declined::Invalid("that is not the code".into()))));
                         Ok(())
                     }
-                    Order::Deploy { deploy, first, reply } => {
-                        noted.push(format!("deploy {} {} {} {first}", deploy.service, deploy.version, deploy.at));
+                    Order::Deploy { deploy, first, verifying, reply } => {
+                        let routes = verifying.iter().flat_map(|verifying| &verifying.0.routes);
+                        let verified: String = routes.map(|route| format!(", verify {route}")).collect();
+                        let Deploy { service, version, at } = deploy;
+                        noted.push(format!("deploy {service} {version} {at} {first}{verified}"));
                         reply.send(Ok(()))
                     }
                     Order::Verify { request, under, reply } => {
@@ -416,6 +419,27 @@ async fn a_deploy_is_handed_on_and_told() {
 }
 
 #[tokio::test]
+async fn a_deploy_may_be_verified_and_is_noted_even_if_too_much_is_verified_already() {
+    let house = House::new().await;
+    let body = json!({ "service": "api", "version": "8", "verify": { "where": { "platform": "hadoop2" } } });
+    for n in 0..6 {
+        let (status, text) = house.post("/api/v1/deploys", Some(TOKEN), &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{text}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["deploys"][0]["version"], "8", "{text}");
+        let noted = "deploy api 8 2015-08-24T21:44:00.000Z everything";
+        if n < 5 {
+            let id = answer["verify"]["id"].as_str().unwrap_or_else(|| panic!("no id in {text}"));
+            assert_eq!(house.json(&format!("/api/v1/verify/{id}")).await, answer["verify"]);
+            assert!(house.orders()[n].starts_with(&format!("{noted}, verify ")), "{:?}", house.orders());
+        } else {
+            let why = json!({ "error": "others are under way: ask again in a minute" });
+            assert_eq!((&answer["verify"], &*house.orders()[n]), (&why, noted));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deploy_that_makes_no_sense_is_refused_and_not_handed_on() {
     let house = House::new().await;
     for body in [
@@ -433,6 +457,9 @@ async fn a_deploy_that_makes_no_sense_is_refused_and_not_handed_on() {
         json!({ "service": "api", "version": "7", "where": { "wroker": "v6" } }),
         json!({ "service": "api", "version": "7", "where": { "worker": "v7" } }),
         json!({ "service": "api", "version": "7", "where": ["worker"] }),
+        json!({ "service": "api", "version": "7", "verify": { "rounds": 0 } }),
+        json!({ "service": "api", "version": "7", "verify": { "where": { "wroker": "v6" } } }),
+        json!({ "service": "api", "version": "7", "verify": { "how": "well" } }),
     ] {
         let (status, text) = house.post("/api/v1/deploys", Some(TOKEN), &body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {text}");

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -45,6 +48,8 @@ pub enum Told {
     Verdict(Box<Verdict>, Arc<Run>),
     /// A final verdict that corrects an earlier final one.
     Correction(Box<Verdict>, Arc<Run>, Outcome),
+    /// The job of a verification's run ended badly; it is not judged yet.
+    EndedBadly(Arc<Run>),
     /// A control outside any run.
     Control {
         /// Of which target.
@@ -52,14 +57,26 @@ pub enum Told {
         /// Passed, or what failed.
         passed: Result<(), String>,
     },
-    /// A release pipeline's marker; answered when it is stored.
-    Deploy(Deploy, Selector, oneshot::Sender<()>),
+    /// A release pipeline's marker.
+    Deploy(Box<Released>),
     /// An incident is closed by hand; answered with whether there was such an open incident.
     Close(IncidentId, String, oneshot::Sender<bool>),
     /// Other routes from now on.
     Watch(Vec<Arc<Route>>),
     /// Nobody has anything more to tell.
     Stop,
+}
+
+/// A release pipeline's marker, and what it wants sent.
+pub struct Released {
+    /// The marker.
+    pub deploy: Deploy,
+    /// Routes to send first.
+    pub first: Selector,
+    /// Routes whose runs are a verification's.
+    pub verified: HashSet<RouteId>,
+    /// Answered when it is stored.
+    pub reply: oneshot::Sender<()>,
 }
 
 /// Who wants to hear what happens, as it happens: the demo's story, replay's record, the log.
@@ -160,7 +177,7 @@ struct Batch {
     settlement: Settlement,
     heard: Vec<(Box<Verdict>, Arc<Run>, Option<Outcome>)>,
     changes: Vec<Change>,
-    deploys: Vec<(Deploy, Selector, oneshot::Sender<()>)>,
+    deploys: Vec<Released>,
     closed: Vec<(bool, oneshot::Sender<bool>)>,
 }
 
@@ -226,15 +243,17 @@ impl Desk {
                 batch.heard.push((verdict, run, Some(was)));
                 input
             }
+            Told::EndedBadly(run) => return self.tell_ears(&Heard::EndedBadly(run)),
             Told::Control { target, passed } => {
                 if let Some(metrics) = &self.metrics {
                     metrics.control(&target, passed.is_ok());
                 }
                 Input::Control { target, passed }
             }
-            Told::Deploy(deploy, first, reply) => {
+            Told::Deploy(released) => {
+                let deploy = released.deploy.clone();
                 batch.settlement.deploys.push(deploy.clone());
-                batch.deploys.push((deploy.clone(), first, reply));
+                batch.deploys.push(*released);
                 Input::Deploy(deploy)
             }
             Told::Close(incident, because, reply) => {
@@ -374,9 +393,7 @@ impl Desk {
             }
             self.hearer.verdict(verdict, run);
             if run.why == Why::Verify {
-                let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-                let heard = Heard { verdict: (**verdict).clone(), run: Arc::clone(run) };
-                ears.retain(|ear| ear.send(heard.clone()).is_ok());
+                self.tell_ears(&Heard::Verdict(verdict.clone(), Arc::clone(run)));
             }
         }
         for change in &batch.changes {
@@ -387,14 +404,18 @@ impl Desk {
                 let _ = self.wants.try_send(Want::Confirm(*route));
             }
         }
-        for (deploy, first, reply) in batch.deploys {
+        for Released { deploy, first, verified, reply } in batch.deploys {
             if let Some(metrics) = &self.metrics {
                 metrics.deployed(&deploy);
             }
             if let Some(outbox) = &self.outbox {
                 outbox.put(Order::Deploy(deploy.clone()));
             }
-            let _ = self.wants.try_send(Want::Deploy(first));
+            if let Err(TrySendError::Full(want)) = self.wants.try_send(Want::Deploy(first, verified)) {
+                // Runs were promised, and somebody may wait for them.
+                let wants = self.wants.clone();
+                tokio::spawn(async move { wants.send(want).await });
+            }
             if self.scribe.is_done() {
                 let _ = reply.send(());
             } else {
@@ -411,6 +432,11 @@ impl Desk {
             self.shown_at = now;
             self.show_board();
         }
+    }
+
+    fn tell_ears(&self, heard: &Heard) {
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|ear| ear.send(heard.clone()).is_ok());
     }
 
     fn is_flown(&self, asked: RouteId) -> bool {

@@ -72,7 +72,11 @@ async fn keep(store: Arc<dyn Store>, mut told: mpsc::Receiver<Told>, hears: mpsc
         let (mut settlement, mut heard, mut stops) = (Settlement::default(), Vec::new(), false);
         for message in messages.drain(..) {
             let (verdict, run) = match message {
-                Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (*verdict, run),
+                Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (verdict, run),
+                Told::EndedBadly(run) => {
+                    heard.push(Heard::EndedBadly(run));
+                    continue;
+                }
                 Told::Stop => {
                     stops = true;
                     continue;
@@ -83,8 +87,8 @@ async fn keep(store: Arc<dyn Store>, mut told: mpsc::Receiver<Told>, hears: mpsc
                 let (marker, route, reason) = (run.marker, &run.route, verdict.reason.as_deref());
                 info!(run = %marker, %route, outcome = %verdict.outcome, provisional = verdict.provisional, reason, "run was {}", verdict.outcome);
             }
-            settlement.verdicts.push(verdict.clone());
-            heard.push(Heard { verdict, run });
+            settlement.verdicts.push((*verdict).clone());
+            heard.push(Heard::Verdict(verdict, run));
         }
         if !settlement.verdicts.is_empty()
             && let Err(error) = store.settle(settlement).await

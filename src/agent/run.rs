@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     canary::{
-        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Tally, Timestamp, Usual, Verdict,
+        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Tally, Timestamp, Usual, Verdict, Why,
         evidence::half_empty_for, judge, looks, report::Stages, wait,
     },
     platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
@@ -137,6 +137,7 @@ impl Flight {
                 let now = self.craft.clock.now();
                 poll_at = now.plus(pause);
                 if self.evidence.claim.is_last_word() {
+                    self.tell_who_verifies().await;
                     // Kept with the verdict, if the first look at the target settles the run.
                     self.unkept = true;
                     sight_at = Some(now);
@@ -512,6 +513,16 @@ impl Flight {
             }
         }
         judge(&self.run.terms, &self.evidence, at)
+    }
+
+    /// A job that ended badly is news for whoever verifies, long before it can be judged. For nobody else: it is
+    /// no verdict.
+    async fn tell_who_verifies(&self) {
+        let is_good = matches!(self.evidence.claim, Claim::Done { .. });
+        if self.run.why == Why::Verify && !is_good {
+            // A desk that is closed: nobody verifies any more.
+            let _ = self.craft.desk.send(Told::EndedBadly(Arc::clone(&self.run))).await;
+        }
     }
 
     /// Judges an overdue run for the time being.

@@ -84,8 +84,9 @@ pub struct Caps {
 pub enum Want {
     /// A run of this route at once.
     Confirm(RouteId),
-    /// A deploy: every route at once, those that it selects first; then more often for a while.
-    Deploy(Selector),
+    /// A deploy: every route at once, those that it selects first; then more often for a while. The runs of
+    /// these routes are also those of whoever verifies it.
+    Deploy(Selector, HashSet<RouteId>),
     /// Runs of these routes at once, for whoever verifies a release.
     Verify(Vec<RouteId>),
     /// Fly on after a restart.
@@ -270,13 +271,19 @@ impl Scheduler {
                     self.start(Due { at: now, lane, why: CONFIRMING });
                 }
             }
-            Want::Deploy(first) => {
+            Want::Deploy(first, verified) => {
                 self.often_until = now.plus(OFTEN_FOR);
                 let (ahead, rest): (Vec<usize>, Vec<usize>) =
                     (0..self.lanes.len()).partition(|lane| first.covers(&self.lanes[*lane].line.route));
                 let n = self.lanes.len().max(1) as u32;
                 for (place, lane) in ahead.into_iter().chain(rest).enumerate() {
-                    self.due.push(Reverse(Due { at: now.plus(ALL_WITHIN * place as u32 / n), lane, why: DEPLOY }));
+                    if verified.contains(&self.lanes[lane].line.route.id) {
+                        // Somebody waits for it.
+                        self.start(Due { at: now, lane, why: VERIFYING });
+                    } else {
+                        let at = now.plus(ALL_WITHIN * place as u32 / n);
+                        self.due.push(Reverse(Due { at, lane, why: DEPLOY }));
+                    }
                 }
             }
             Want::Verify(routes) => {

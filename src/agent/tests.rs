@@ -5,6 +5,7 @@ mod coverage;
 mod drills;
 pub(in crate::agent) mod ledger;
 mod maintenance;
+mod release;
 mod scene;
 mod telling;
 

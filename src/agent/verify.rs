@@ -20,6 +20,10 @@ const BEFORE: u32 = 20;
 /// Once it is certain that something got worse, others that are still under way are given so long, or twice
 /// what the slowest so far took: they tell what is common to it.
 const GRACE: Duration = Duration::from_secs(10);
+/// A job that ended badly is repeated after this, judged or not: where nothing is known of how long rows take it is
+/// judged only at its objective, and both may wait for that together. Not at once: what is being restarted fails
+/// every job for some seconds.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What is to be verified.
 #[derive(Clone, Debug)]
@@ -34,13 +38,21 @@ pub struct Asked {
     pub strict: bool,
 }
 
-/// A verdict that was heard.
+/// What was heard of a run.
 #[derive(Clone, Debug)]
-pub struct Heard {
-    /// The verdict, provisional or final.
-    pub verdict: Verdict,
-    /// Of which run.
-    pub run: Arc<Run>,
+pub enum Heard {
+    /// A verdict, provisional or final.
+    Verdict(Box<Verdict>, Arc<Run>),
+    /// Its job ended badly, as the platform says. Rows may have landed all the same: that is for the judge.
+    EndedBadly(Arc<Run>),
+}
+
+impl Heard {
+    fn run(&self) -> &Run {
+        match self {
+            Self::Verdict(_, run) | Self::EndedBadly(run) => run,
+        }
+    }
 }
 
 /// How far it is.
@@ -57,12 +69,13 @@ pub struct Progress {
 /// What runs of each route came to before, newest first.
 pub type Before = HashMap<RouteId, Vec<Outcome>>;
 
-/// What the ledger knows of how routes were.
-pub async fn before(store: &dyn Store, routes: &[Arc<Route>]) -> Result<Before, StoreError> {
+/// What the ledger knows of how routes were until then.
+pub async fn before(store: &dyn Store, routes: &[Arc<Route>], until: Timestamp) -> Result<Before, StoreError> {
     let mut before = Before::new();
     for route in routes {
-        let records = store.runs(Some(route.id), BEFORE).await?;
-        let verdicts = records.into_iter().filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
+        let records = store.runs(Some(route.id), BEFORE).await?.into_iter();
+        let earlier = records.filter(|record| record.run.terms.due < until);
+        let verdicts = earlier.filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
         before.insert(route.id, verdicts.map(|verdict| verdict.outcome).collect());
     }
     Ok(before)
@@ -75,16 +88,41 @@ struct Course {
     runs: Vec<Flown>,
     /// When runs that are bad so far can no longer become good.
     turns: HashMap<Marker, Timestamp>,
+    /// From when runs whose jobs ended badly keep no other from being sent.
+    again: HashMap<Marker, Timestamp>,
     clear_at: Option<Timestamp>,
 }
 
 impl Course {
-    fn is_flying(&self) -> bool {
-        self.sent > self.runs.iter().filter(|run| run.settled).count()
+    /// Whether another run may tell more than those that were sent, and need not wait for them.
+    fn wants_another(&self, now: Timestamp) -> bool {
+        let settled = self.runs.iter().filter(|run| run.settled);
+        let waiting: Vec<Timestamp> =
+            self.again.iter().filter(|(run, _)| !self.is_settled(run)).map(|(_, at)| *at).collect();
+        // Two that fail are enough, whatever comes after.
+        let honest = settled.clone().filter(|run| run.outcome.state() == State::Red).count();
+        let past = waiting.iter().filter(|at| **at <= now).count();
+        self.sent <= settled.count() + past && (waiting.is_empty() || honest + waiting.len() < 2)
     }
 
-    fn hear(&mut self, heard: &Heard) {
-        let Heard { verdict, run } = heard;
+    fn is_settled(&self, run: &Marker) -> bool {
+        self.runs.iter().any(|known| known.run == *run && known.settled)
+    }
+
+    /// When there is something to do though nobody was heard.
+    fn wakes_at(&self) -> impl Iterator<Item = Timestamp> {
+        let open = |(run, at): (&Marker, &Timestamp)| (!self.is_settled(run)).then_some(*at);
+        self.turns.iter().chain(&self.again).filter_map(open)
+    }
+
+    fn hear(&mut self, heard: &Heard, now: Timestamp) {
+        let (verdict, run) = match heard {
+            Heard::Verdict(verdict, run) => (verdict, run),
+            Heard::EndedBadly(run) => {
+                self.again.insert(run.marker, now.plus(AGAIN_AFTER));
+                return;
+            }
+        };
         let flown = Flown {
             run: verdict.run,
             outcome: verdict.outcome,
@@ -121,17 +159,18 @@ fn claimed(verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// Verifies: sends runs through `wants`, hears of them through `heard`, and ends as soon as more would
+/// Verifies. The first run of every route has been asked for, at `began` or later; more are sent through `wants`
+/// where they would change the answer. What they come to is heard through `heard`. Ends as soon as more would
 /// change nothing, or when the time is over.
 pub async fn verify(
     asked: &Asked,
     before: &Before,
+    began: Timestamp,
     clock: &Clock,
     wants: &mpsc::Sender<Want>,
     heard: &mut mpsc::UnboundedReceiver<Heard>,
     mut show: impl FnMut(Progress),
 ) -> Verification {
-    let began = clock.now();
     let mut ends_at = began.plus(asked.within);
     let mut courses: Vec<Course> = (asked.routes.iter())
         .map(|route| Course {
@@ -139,13 +178,13 @@ pub async fn verify(
             sent: 1,
             runs: Vec::new(),
             turns: HashMap::new(),
+            again: HashMap::new(),
             clear_at: None,
         })
         .collect();
     let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
     let was: HashMap<RouteId, bool> =
         before.iter().filter_map(|(route, before)| Some((*route, was_bad(before)?))).collect();
-    let _ = wants.send(Want::Verify(asked.routes.iter().map(|route| route.id).collect())).await;
     let mut changed: HashSet<usize> = HashSet::new();
     let mut is_no = false;
     loop {
@@ -160,7 +199,7 @@ pub async fn verify(
                 is_no |= said == Word::Bad && (asked.strict || !was_bad);
             } else {
                 course.clear_at = None;
-                if !course.is_flying() {
+                if course.wants_another(now) {
                     course.sent += 1;
                     let _ = wants.send(Want::Verify(vec![course.route.id])).await;
                 }
@@ -177,17 +216,17 @@ pub async fn verify(
             ends_at = ends_at.min(now.plus(GRACE.max(slowest.unwrap_or_default())));
             is_no = false;
         }
-        let turns = courses.iter().flat_map(|course| {
-            let open = course.runs.iter().filter(|flown| !flown.settled);
-            open.filter_map(|flown| course.turns.get(&flown.run).copied())
-        });
-        let next = turns.filter(|turn| *turn > now).min().map_or(ends_at, |turn| turn.min(ends_at));
+        let wakes = courses.iter().flat_map(Course::wakes_at);
+        let next = wakes.filter(|at| *at > now).min().map_or(ends_at, |at| at.min(ends_at));
         tokio::select! {
             biased;
             got = heard.recv() => match got {
                 Some(got) => {
-                    if let Some(at) = at.get(&got.run.route.id).copied().filter(|_| got.run.why == Why::Verify) {
-                        courses[at].hear(&got);
+                    // What was sent before it began, for somebody else, says nothing of the release.
+                    let run = got.run();
+                    let is_ours = run.why == Why::Verify && run.terms.due >= began;
+                    if let Some(at) = at.get(&run.route.id).copied().filter(|_| is_ours) {
+                        courses[at].hear(&got, clock.now());
                         changed.insert(at);
                     }
                 }

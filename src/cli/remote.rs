@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     Format,
-    exit::{Unsure, Usage, YES},
+    exit::{UNSURE, Unsure, Usage, YES},
     verify,
 };
 use crate::{
@@ -76,12 +76,17 @@ pub struct DeployArgs {
 }
 
 /// Lists incidents, or shows or closes one.
+///
+/// Exit codes: 0 · 2 usage · 3 nobody could tell; of a report, it was written, and jobs may be missing from it.
 #[derive(Debug, clap::Args)]
 pub struct IncidentsArgs {
     /// The incident's id; without it all are listed.
     id: Option<String>,
     #[command(subcommand)]
     action: Option<IncidentAction>,
+    /// Leaves customers' jobs out of the report: to read them takes minutes where they are many, and the token.
+    #[arg(long)]
+    no_impact: bool,
     #[command(flatten)]
     reach: Reach,
     /// How the answer is written.
@@ -145,10 +150,22 @@ impl Where {
         body: Value,
         name: &str,
         within: Duration,
+        show: impl FnMut(&Value),
+    ) -> Result<T> {
+        let stands = self.ask(Method::POST, path, Some(body)).await?;
+        self.wait(stands, path, name, within, show).await
+    }
+
+    /// Waits for what the agent finds, as it stands now.
+    pub(super) async fn wait<T: DeserializeOwned>(
+        &self,
+        mut stands: Value,
+        path: &str,
+        name: &str,
+        within: Duration,
         mut show: impl FnMut(&Value),
     ) -> Result<T> {
         let ends = Instant::now() + within;
-        let mut stands = self.ask(Method::POST, path, Some(body)).await?;
         let id = escaped(stands["id"].as_str().unwrap_or_default());
         loop {
             if let Some(error) = stands["error"].as_str() {
@@ -229,10 +246,14 @@ fn reason(error: &reqwest::Error) -> String {
 /// `landfall deploy`.
 pub async fn deploy(args: DeployArgs) -> Result<u8> {
     let first = labels::pairs(&args.first)?;
-    let body = json!({ "service": args.service, "version": args.version, "where": first });
-    let answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    let mut body = json!({ "service": args.service, "version": args.version, "where": first });
     if args.verify {
-        let found = verify::ask(&args.place, &Selector::default(), &args.how).await?;
+        body["verify"] = verify::body(&Selector::default(), &args.how);
+    }
+    let mut answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    if args.verify {
+        let found = verify::wait(&args.place, answer["verify"].take(), &args.how).await;
+        let found = found.context("the deploy was noted, and not verified")?;
         let format = match args.place.format {
             Format::Text => verify::Format::Text,
             Format::Json => verify::Format::Json,
@@ -250,6 +271,9 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
     if is_report && (args.id.is_none() || args.action.is_some()) {
         let how = "--format markdown is the report of one incident: landfall incidents ID --format markdown";
         return Err(Usage(how.to_owned()).into());
+    }
+    if args.no_impact && !is_report {
+        return Err(Usage("--no-impact says what is in a report: --format markdown".to_owned()).into());
     }
     let format = if args.format == IncidentFormat::Json { Format::Json } else { Format::Text };
     let (id, action, place) = (args.id, args.action, Where { reach: args.reach, format });
@@ -269,9 +293,9 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
         (Some(id), None) => {
             let answer = place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
             if is_report {
-                let report = report::Report::gather(&place, answer["incidents"][0].clone()).await?;
+                let report = report::Report::gather(&place, answer["incidents"][0].clone(), !args.no_impact).await?;
                 write!(std::io::stdout().lock(), "{}", report.markdown())?;
-                return Ok(YES);
+                return Ok(if report.is_whole() { YES } else { UNSURE });
             }
             let told = match place.format {
                 // What is told of it is an answer of its own.

@@ -218,12 +218,24 @@ impl Daemon {
 async fn carry_out(agent: &Arc<Agent>, order: Order) {
     // Whoever asked may have gone; the order is carried out all the same.
     match order {
-        Order::Deploy { deploy, first, reply } => {
-            let stored = agent.deploy(deploy, first).await;
-            let _ = reply.send(if stored {
-                Ok(())
-            } else {
-                Err(Declined::Unavailable("the agent is stopping".to_owned()))
+        Order::Deploy { deploy, first, verifying, reply } => {
+            let stopping = || Err(Declined::Unavailable(Denied::Stopping.to_string()));
+            let Some(verifying) = verifying else {
+                let stored = agent.deploy(deploy, first).await;
+                let _ = reply.send(if stored { Ok(()) } else { stopping() });
+                return;
+            };
+            let (request, under) = *verifying;
+            let asked = asked(request);
+            let Some(listening) = agent.deploy_to_verify(deploy, first, &asked).await else {
+                let _ = reply.send(stopping());
+                return;
+            };
+            let _ = reply.send(Ok(()));
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move {
+                let found = agent.verify_what_was_sent(&asked, listening, |at| under.is_at(clear(at))).await;
+                under.ends(found.map_err(|denied| denied.to_string()));
             });
         }
         Order::Resolve { id, because, reply } => {
@@ -243,13 +255,11 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let _ = reply.send(agent.resume_sending(only).await.map_err(declined));
         }
         Order::Verify { request, under, reply } => {
-            let web::Request { routes, rounds, within, strict } = request;
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
-                let asked = Asked { routes, rounds, within, strict };
-                let shown = |at: Progress| under.is_at(web::Clear { clear: at.clear, bad: at.bad, of: at.of });
-                under.ends(agent.verify(&asked, shown).await.map_err(|denied| denied.to_string()));
+                let found = agent.verify(&asked(request), |at| under.is_at(clear(at))).await;
+                under.ends(found.map_err(|denied| denied.to_string()));
             });
         }
         Order::Coverage { within, surveying, reply } => {
@@ -283,6 +293,15 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
         // Whoever serves does that: it has the config.
         Order::Reload { .. } => {}
     }
+}
+
+fn asked(request: web::Request) -> Asked {
+    let web::Request { routes, rounds, within, strict } = request;
+    Asked { routes, rounds, within, strict }
+}
+
+fn clear(at: Progress) -> web::Clear {
+    web::Clear { clear: at.clear, bad: at.bad, of: at.of }
 }
 
 const NO_INCIDENT: &str = "there is no such open incident";

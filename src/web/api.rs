@@ -17,6 +17,7 @@ use super::{
     guard, ledger,
     maintenance::Quiet,
     shapes::{IncidentShape, RouteShape, RunShape},
+    verify,
 };
 use crate::{
     canary::{CanaryName, Labels, PlatformName, Route, RouteId, Selector, TargetName, Timestamp},
@@ -157,8 +158,12 @@ struct PostedDeploy {
     /// Which routes go first.
     #[serde(default)]
     r#where: std::collections::BTreeMap<String, String>,
+    /// It is also to be verified: as what is posted to `/api/v1/verify`.
+    verify: Option<verify::Posted>,
 }
 
+/// Notes a deploy. The marker is worth more than its verification: one that cannot be begun keeps it from nothing,
+/// and is answered beside it.
 pub(super) async fn deploy(State(doors): Shared, headers: HeaderMap, body: Body) -> Answer {
     let posted: PostedDeploy = guard::json_body(&headers, body).await?;
     let now = (doors.now)();
@@ -171,8 +176,26 @@ pub(super) async fn deploy(State(doors): Shared, headers: HeaderMap, body: Body)
     let watched: Vec<Arc<Route>> =
         doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
     check_selector(&first, &watched).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
-    doors.order(|reply| Order::Deploy { deploy: deploy.clone(), first, reply }).await?;
-    let mut response = answer::json(&json_list("deploys", &[deploy]));
+    let request = posted.verify.map(|posted| posted.request(&doors)).transpose()?;
+    let begun = request.map(|request| request.begin(&doors).map(|under| (request, under)));
+    let mut answered = json!({ "deploys": [&deploy] });
+    let verifying = match begun {
+        Some(Ok((request, under))) => {
+            answered["verify"] = under.shape();
+            Some(Box::new((request, under)))
+        }
+        Some(Err(problem)) => {
+            answered["verify"] = json!({ "error": problem.what });
+            None
+        }
+        None => None,
+    };
+    let under = verifying.as_ref().map(|verifying| verifying.1.clone());
+    if let Err(problem) = doors.order(|reply| Order::Deploy { deploy, first, verifying, reply }).await {
+        under.iter().for_each(|under| under.ends(Err(problem.what.clone())));
+        return Err(problem);
+    }
+    let mut response = answer::json(&answered);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }

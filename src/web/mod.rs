@@ -81,6 +81,8 @@ pub enum Order {
         deploy: Deploy,
         /// Which routes go first.
         first: Selector,
+        /// It is also to be verified, over these routes, and shown there.
+        verifying: Option<Box<(Request, Inquiry<Clear, Verification>)>>,
         /// Whether it was stored.
         reply: Reply,
     },

@@ -10,15 +10,16 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Order, Shared,
+    Doors, Order, Shared,
     answer::{self, Problem},
     api::Answer,
     guard,
-    inquiry::Stage,
+    inquiry::{Inquiry, Stage},
 };
 use crate::{
     canary::{Route, Selector},
     config::check_selector,
+    detect::verification::Verification,
 };
 
 /// Longest that one may take.
@@ -58,7 +59,7 @@ pub struct Request {
 /// What a pipeline posts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Posted {
+pub(super) struct Posted {
     #[serde(default)]
     r#where: std::collections::BTreeMap<String, String>,
     #[serde(default = "one")]
@@ -77,22 +78,36 @@ fn five_minutes() -> f64 {
     300.0
 }
 
+impl Posted {
+    /// What it asks for, if that can be done.
+    pub(super) fn request(self, doors: &Doors) -> Result<Request, Problem> {
+        if !(1..=100).contains(&self.rounds) {
+            return Err(Problem::wrong("`rounds` must be from 1 to 100"));
+        }
+        if !(1.0..=LONGEST).contains(&self.within_seconds) {
+            return Err(Problem::wrong("`within_seconds` must be from 1 to 86400"));
+        }
+        let only = Selector::new(self.r#where);
+        let mut routes: Vec<Arc<Route>> =
+            doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
+        check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
+        routes.retain(|route| only.covers(route));
+        let within = Duration::from_secs_f64(self.within_seconds);
+        Ok(Request { routes, rounds: self.rounds, within, strict: self.strict })
+    }
+}
+
+impl Request {
+    /// Where it is shown how it stands, unless too many are under way.
+    pub(super) fn begin(&self, doors: &Doors) -> Result<Inquiry<Clear, Verification>, Problem> {
+        doors.verifications.begin("", Clear { of: self.routes.len(), ..Clear::default() })
+    }
+}
+
 pub(super) async fn begin(State(doors): Shared, headers: HeaderMap, body: Body) -> Answer {
     let posted: Posted = guard::json_body(&headers, body).await?;
-    if !(1..=100).contains(&posted.rounds) {
-        return Err(Problem::wrong("`rounds` must be from 1 to 100"));
-    }
-    if !(1.0..=LONGEST).contains(&posted.within_seconds) {
-        return Err(Problem::wrong("`within_seconds` must be from 1 to 86400"));
-    }
-    let only = Selector::new(posted.r#where);
-    let mut routes: Vec<Arc<Route>> =
-        doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
-    check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
-    routes.retain(|route| only.covers(route));
-    let under = doors.verifications.begin("", Clear { of: routes.len(), ..Clear::default() })?;
-    let (rounds, strict) = (posted.rounds, posted.strict);
-    let request = Request { routes, rounds, within: Duration::from_secs_f64(posted.within_seconds), strict };
+    let request = posted.request(&doors)?;
+    let under = request.begin(&doors)?;
     under.order(&doors, |under, reply| Order::Verify { request, under, reply }).await
 }
 

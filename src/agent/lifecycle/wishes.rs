@@ -1,6 +1,7 @@
 //! Wishes: what a running agent shows, and what people and pipelines want of it.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -10,15 +11,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Agent;
 use crate::{
     agent::{
-        desk::Told,
+        desk::{Released, Told},
         impact,
         maintenance::{Ask, Denied},
-        verify::{self, Asked, Progress},
+        scheduler::Want,
+        verify::{self, Asked, Heard, Progress},
     },
-    canary::{Maintenance, Pause, Selector, Silence, Timestamp},
+    canary::{Maintenance, Pause, RouteId, Selector, Silence, Timestamp},
     detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
     store::{Drill, Opening},
 };
+
+/// From then on, what a verification's runs come to is heard here.
+#[derive(Debug)]
+pub struct Listening {
+    since: Timestamp,
+    heard: mpsc::UnboundedReceiver<Heard>,
+}
 
 impl Agent {
     /// How everything stands.
@@ -80,19 +89,51 @@ impl Agent {
         (at > 0).then(|| Timestamp::from_micros(at))
     }
 
-    /// Notes a deploy: stored, then every route runs at once, `first` first.
+    /// Notes a deploy: stored, then every route runs at once, `first` first. False: the agent is stopping.
     pub async fn deploy(&self, deploy: Deploy, first: Selector) -> bool {
+        self.release(deploy, first, HashSet::new()).await
+    }
+
+    /// Notes a deploy that is also verified. Each route runs once: the runs of those that are verified are the
+    /// verification's. None: the agent is stopping.
+    pub async fn deploy_to_verify(&self, deploy: Deploy, first: Selector, asked: &Asked) -> Option<Listening> {
+        let listening = self.listen();
+        let verified = asked.routes.iter().map(|route| route.id).collect();
+        self.release(deploy, first, verified).await.then_some(listening)
+    }
+
+    async fn release(&self, deploy: Deploy, first: Selector, verified: HashSet<RouteId>) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.told.send(Told::Deploy(deploy, first, reply)).await.is_ok() && answer.await.is_ok()
+        let released = Released { deploy, first, verified, reply };
+        self.told.send(Told::Deploy(Box::new(released))).await.is_ok() && answer.await.is_ok()
     }
 
     /// Verifies a release over some routes, against what the ledger knows of them. What the runs come to is
     /// also told to detection, like any other.
     pub async fn verify(&self, asked: &Asked, show: impl FnMut(Progress)) -> Result<Verification, Denied> {
-        let before = verify::before(&*self.base.store, &asked.routes).await?;
-        let (ear, mut heard) = mpsc::unbounded_channel();
+        let listening = self.listen();
+        let routes = asked.routes.iter().map(|route| route.id).collect();
+        self.wants.send(Want::Verify(routes)).await.map_err(|_| Denied::Stopping)?;
+        self.verify_what_was_sent(asked, listening, show).await
+    }
+
+    /// The same, of runs that are on their way.
+    pub async fn verify_what_was_sent(
+        &self,
+        asked: &Asked,
+        listening: Listening,
+        show: impl FnMut(Progress),
+    ) -> Result<Verification, Denied> {
+        let Listening { since, mut heard } = listening;
+        let before = verify::before(&*self.base.store, &asked.routes, since).await?;
+        Ok(verify::verify(asked, &before, since, &self.base.clock, &self.wants, &mut heard, show).await)
+    }
+
+    fn listen(&self) -> Listening {
+        let (ear, heard) = mpsc::unbounded_channel();
+        let since = self.base.clock.now();
         self.base.ears.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
-        Ok(verify::verify(asked, &before, &self.base.clock, &self.wants, &mut heard, show).await)
+        Listening { since, heard }
     }
 
     /// What customers use, and what of it no route covers. Asks every platform that remembers: it may take

@@ -14,8 +14,8 @@ use crate::{
         lifecycle::{OpenPlan, Parts},
     },
     canary::{
-        Address, CanaryName, Labels, Marker, Mode, PlatformName, Route, Rows, Run, Sample, Schedule, Secret, Sighting,
-        TargetName, Terms, Timestamp, Verdict, Why,
+        Address, CanaryName, Labels, Marker, Mode, Phase, PlatformName, Route, Rows, Run, Sample, Schedule, Secret,
+        Sighting, TargetName, Terms, Timestamp, Verdict, Why,
     },
     config::{AgentPlan, CanaryPlan, Plan, PlatformPlan, TargetPlan},
     http::Wire,
@@ -36,6 +36,8 @@ pub(super) enum Way {
     Works,
     /// Panics when it is to look.
     BreaksDown,
+    /// Every job ends with an error.
+    Fails,
     /// 429, with this `Retry-After`.
     Throttles(Duration),
 }
@@ -72,7 +74,7 @@ impl Platform for Pretend {
         tokio::time::sleep(Duration::from_millis(1)).await;
         match self.way() {
             Way::Throttles(after) => Err(PlatformError::Throttled { retry_after: Some(after) }),
-            Way::Works | Way::BreaksDown => Ok(Handle::new("job").expect("short")),
+            Way::Works | Way::Fails | Way::BreaksDown => Ok(Handle::new("job").expect("short")),
         }
     }
     async fn find(&self, _: &Run) -> Result<Option<Handle>, PlatformError> {
@@ -80,8 +82,11 @@ impl Platform for Pretend {
     }
     async fn look(&self, handle: &Handle) -> Result<(JobState, Handle), PlatformError> {
         assert!(!matches!(self.way(), Way::BreaksDown), "the driver breaks down, as it was told");
-        let done = JobState { progress: Progress::Done { rows: None }, jobs: Vec::new(), phases: Vec::new() };
-        Ok((done, handle.clone()))
+        let progress = match self.way() {
+            Way::Fails => Progress::Error { phase: Phase::Execute, detail: "out of memory".to_owned() },
+            _ => Progress::Done { rows: None },
+        };
+        Ok((JobState { progress, jobs: Vec::new(), phases: Vec::new() }, handle.clone()))
     }
     async fn cancel(&self, _: &Handle) -> Result<(), PlatformError> {
         Ok(())

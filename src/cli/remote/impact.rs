@@ -5,12 +5,15 @@ use std::{io::Write, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::ValueEnum;
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Where, escaped};
 use crate::{
     canary::{Timestamp, time::parse_duration},
-    cli::exit::{UNSURE, YES},
+    cli::{
+        exit::{UNSURE, YES},
+        progress,
+    },
     detect::{
         impact::{Hit, Impact},
         incident::write_labels,
@@ -68,9 +71,8 @@ fn longest(text: &str) -> Result<Duration, String> {
 /// `landfall impact`.
 pub async fn impact(args: ImpactArgs) -> Result<u8> {
     let place = Where::at(args.agent, args.token_file);
-    let path = format!("/api/v1/incidents/{}/impact", escaped(&args.incident));
     let body = json!({ "check": args.check, "longest_job_seconds": args.longest_job.as_secs_f64() });
-    let found: Impact = place.find(&path, body, "impact", LONGEST, |_| {}).await?;
+    let found = ask(&place, &args.incident, body, LONGEST).await?;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => writeln!(out, "{}", json!(found))?,
@@ -86,8 +88,20 @@ pub async fn impact(args: ImpactArgs) -> Result<u8> {
     Ok(if found.is_whole { YES } else { UNSURE })
 }
 
+/// Has the agent find it, and waits for so long.
+pub(super) async fn ask(place: &Where, incident: &str, body: Value, within: Duration) -> Result<Impact> {
+    let path = format!("/api/v1/incidents/{}/impact", escaped(incident));
+    let mut line = progress::Line::new();
+    let show = |stands: &Value| {
+        let count = |name: &str| stands[name].as_u64().unwrap_or(0);
+        let text = format!("reading the platforms' jobs: {} of {} accounts are read", count("read"), count("of"));
+        line.show("reading the platforms' jobs", text);
+    };
+    place.find(&path, body, "impact", within, show).await
+}
+
 /// What a reader of the list must know.
-fn remarks(found: &Impact) -> Vec<String> {
+pub(super) fn remarks(found: &Impact) -> Vec<String> {
     let mut remarks = found.notes.clone();
     for account in &found.accounts {
         let whose = account.platforms.join(", ");

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod gather;
+mod impact;
 mod markdown;
 mod numbers;
 mod timeline;
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+pub(super) use self::impact::Customers;
 use self::markdown::{code, line, table};
 use super::labels;
 use crate::canary::{Outcome, Timestamp};
@@ -34,6 +36,8 @@ pub(super) struct Report {
     deploys: Vec<Value>,
     /// Runs over the routes that it hit, with how complete that is.
     runs: Runs,
+    /// Customers' jobs that it hit.
+    customers: Customers,
 }
 
 /// Runs over the routes that an incident hit.
@@ -62,8 +66,8 @@ impl Report {
         self.timeline(&mut out);
         self.scope(&mut out);
         self.numbers(&mut out);
-        self.evidence(&mut out);
         self.impact(&mut out);
+        self.evidence(&mut out);
         out
     }
 
@@ -167,15 +171,6 @@ impl Report {
                 out.push('\n');
             }
         }
-    }
-
-    fn impact(&self, out: &mut String) {
-        let how = format!("landfall impact {} --agent {}", self.text("id"), self.agent);
-        let _ = writeln!(
-            out,
-            "## Impact\n\nCustomer jobs that it hit are not in this report; this lists them: {}",
-            code(&how)
-        );
     }
 }
 

@@ -5,16 +5,17 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{How, Shown};
+use super::{How, show};
 use crate::{
     agent::{
         Clock, Dice,
         lifecycle::OpenPlan,
         once::Once,
+        scheduler::Want,
         verify::{self, Asked},
     },
     canary::Selector,
-    cli::{exit::Usage, kinds, landings},
+    cli::{exit::Usage, kinds, landings, progress},
     config::check_selector,
     detect::verification::Verification,
     store::{Store, StoreError, sqlite::Sqlite},
@@ -40,12 +41,15 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
     landings::open(&intake, &store, &plan.agent.store)?;
     let (close, door) = open_door(&plan, &intake, &clock).await?;
     let asked = Asked { routes: plan.routes.clone(), rounds: how.rounds, within: how.within, strict: how.strict };
-    let before = verify::before(&*store, &plan.routes).await?;
+    let began = clock.now();
+    let before = verify::before(&*store, &plan.routes, began).await?;
     let mut once = Once::start(&plan, Arc::clone(&store), clock.clone(), Dice::new());
-    let mut shown = Shown::new();
+    let mut line = progress::Line::new();
     let wants = once.wants.clone();
-    let found = verify::verify(&asked, &before, &clock, &wants, &mut once.heard, |at| shown.show(at)).await;
-    shown.end();
+    // Whoever stops meanwhile hears of no run.
+    let _ = wants.send(Want::Verify(plan.routes.iter().map(|route| route.id).collect())).await;
+    let found = verify::verify(&asked, &before, began, &clock, &wants, &mut once.heard, |at| show(&mut line, at)).await;
+    drop(line);
     drop(wants);
     once.stop().await;
     close.send_replace(true);

@@ -7,7 +7,7 @@ mod text;
 mod there;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     time::Duration,
 };
@@ -17,8 +17,11 @@ use clap::ValueEnum;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-pub(super) use self::there::ask;
-use super::exit::{NO, UNSURE, Usage, YES};
+pub(super) use self::there::{body, wait};
+use super::{
+    exit::{NO, UNSURE, Usage, YES},
+    progress,
+};
 use crate::{
     agent::verify::Progress,
     canary::{Selector, time::parse_duration},
@@ -160,36 +163,8 @@ fn object(verification: &Verification) -> Value {
     object
 }
 
-/// Shows on stderr how far it is: one line that changes on a terminal, else a line when something changed.
-struct Shown {
-    last: Option<Progress>,
-    lively: bool,
-}
-
-impl Shown {
-    fn new() -> Self {
-        Self { last: None, lively: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        if self.last == Some(progress) {
-            return;
-        }
-        let first = self.last.replace(progress).is_none();
-        let Progress { clear, bad, of } = progress;
-        let text = format!("verifying: {clear} of {of} routes are clear, {bad} bad");
-        // Whoever closed stderr does not want to know.
-        let _ = match self.lively {
-            true => write!(io::stderr(), "\r\x1b[2K{text}"),
-            // In a log one line at the start, and one for each that is bad.
-            false if first => writeln!(io::stderr(), "verifying {of} routes"),
-            false => Ok(()),
-        };
-    }
-
-    fn end(self) {
-        if self.lively && self.last.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[2K");
-        }
-    }
+/// Shows how far it is.
+fn show(line: &mut progress::Line, at: Progress) {
+    let Progress { clear, bad, of } = at;
+    line.show(&format!("verifying {of} routes"), format!("verifying: {clear} of {of} routes are clear, {bad} bad"));
 }

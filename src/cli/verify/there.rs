@@ -3,36 +3,43 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Result;
-use reqwest::Url;
-use serde_json::json;
+use reqwest::{Method, Url};
+use serde_json::{Map, Value, json};
 
-use super::{How, Shown};
-use crate::{agent::verify::Progress, canary::Selector, cli::remote::Where, detect::verification::Verification};
+use super::{How, show};
+use crate::{
+    agent::verify::Progress,
+    canary::Selector,
+    cli::{progress, remote::Where},
+    detect::verification::Verification,
+};
 
 /// Past its time, the agent has so long to answer.
 const LATER: Duration = Duration::from_secs(60);
 
 pub(super) async fn verify(agent: &Url, token_file: Option<&Path>, only: &Selector, how: &How) -> Result<Verification> {
-    ask(&Where::at(agent.clone(), token_file.map(Path::to_owned)), only, how).await
+    let place = Where::at(agent.clone(), token_file.map(Path::to_owned));
+    let stands = place.ask(Method::POST, "/api/v1/verify", Some(body(only, how))).await?;
+    wait(&place, stands, how).await
 }
 
-/// Has the agent verify, and waits for what it finds.
-pub(in crate::cli) async fn ask(place: &Where, only: &Selector, how: &How) -> Result<Verification> {
-    let only: serde_json::Map<_, _> =
-        only.pairs().iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    let body = json!({
+/// What an agent is asked.
+pub(in crate::cli) fn body(only: &Selector, how: &How) -> Value {
+    let only: Map<_, _> = only.pairs().iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    json!({
         "where": only,
         "rounds": how.rounds,
         "within_seconds": how.within.as_secs_f64(),
         "strict": how.strict,
-    });
-    let mut shown = Shown::new();
-    let found = place
-        .find("/api/v1/verify", body, "verification", how.within + LATER, |stands| {
-            let count = |name: &str| stands[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-            shown.show(Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
-        })
-        .await;
-    shown.end();
-    found
+    })
+}
+
+/// Waits for what the agent finds.
+pub(in crate::cli) async fn wait(place: &Where, stands: Value, how: &How) -> Result<Verification> {
+    let mut line = progress::Line::new();
+    let shown = |stands: &Value| {
+        let count = |name: &str| stands[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        show(&mut line, Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
+    };
+    place.wait(stands, "/api/v1/verify", "verification", how.within + LATER, shown).await
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Report, Runs, list, path, time};
+use super::{Customers, Report, Runs, list, path, time};
 use crate::{
     agent::clock::Clock,
     cli::remote::{Where, escaped},
@@ -16,8 +16,8 @@ const MOST: usize = 1_000;
 const ASKED: usize = 50;
 
 impl Report {
-    /// Asks for everything about an incident.
-    pub(in crate::cli::remote) async fn gather(place: &Where, incident: Value) -> Result<Self> {
+    /// Asks for everything about an incident; for customers' jobs, which may take long, only if they are wanted.
+    pub(in crate::cli::remote) async fn gather(place: &Where, incident: Value, with_impact: bool) -> Result<Self> {
         let of = async |name: &str, which: &str| -> Result<Vec<Value>> {
             let mut answer = place.ask(Method::GET, &format!("/api/v1/{name}?limit={MOST}{which}"), None).await?;
             Ok(match answer[name].take() {
@@ -43,6 +43,10 @@ impl Report {
             runs.gaps.push(format!("only those over {ASKED} of {} routes were asked for", routes.len()));
         }
         let (agent, now) = (place.reach.agent.to_string(), Clock::System.now());
-        Ok(Self { agent, now, incident, openings, deploys, runs })
+        let customers = match with_impact {
+            true => Customers::ask(place, incident["id"].as_str().unwrap_or_default()).await,
+            false => Customers::NotAsked,
+        };
+        Ok(Self { agent, now, incident, openings, deploys, runs, customers })
     }
 }

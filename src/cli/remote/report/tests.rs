@@ -3,6 +3,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::detect::{
+    impact::{Account, Bracket, Hit, Impact},
+    verification::Pairs,
+};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(&format!("2015-08-24T{text}Z")).expect("a time")
@@ -15,6 +19,44 @@ fn run(id: &str, due: &str, outcome: &str, landed: u32) -> Value {
         "rows": { "expected": 20, "landed": landed, "missing": 20 - landed, "duplicated": 0, "corrupted": 0 },
         "reason": null,
     })
+}
+
+/// So many jobs that were hit for certain, and that may have been.
+fn impact(hit: usize, unsure: usize) -> Impact {
+    let job = |n: usize| Hit {
+        job_id: n.to_string(),
+        platform: Some("presto".to_owned()),
+        owner: (n != 0).then(|| format!("a|{}*<b>@example.com", n % 2)),
+        query_start: Some(at("21:50:00")),
+        end: None,
+        scheme: "s3".to_owned(),
+        address: "s3://***@/bucket/`x`|[y](z).csv".to_owned(),
+        mode: None,
+        rows: Some(20),
+        certain: n < hit,
+        because: (n >= hit).then(|| "it may have been written before the first bad run".to_owned()),
+        again: None,
+        check: None,
+    };
+    let bracket = Bracket {
+        last_good: Some(at("21:43:21")),
+        first_bad: at("21:44:22"),
+        last_bad: at("23:20:00"),
+        first_good: None,
+        is_intermittent: false,
+        asked_at: at("23:59:00"),
+    };
+    let account = Account { platforms: vec!["presto".to_owned()], jobs: 5_000, since: at("15:43:21"), cut: None };
+    Impact {
+        incident: "inc-1".to_owned(),
+        outcome: Outcome::Lost,
+        suspects: Pairs(vec![("worker".to_owned(), "v5".to_owned())]),
+        bracket,
+        jobs: (0..hit + unsure).map(job).collect(),
+        accounts: vec![account],
+        notes: Vec::new(),
+        is_whole: true,
+    }
 }
 
 /// As an agent answered it, with a version that somebody made up.
@@ -58,6 +100,7 @@ fn report() -> Report {
         openings: vec![opening],
         deploys: vec![json!({ "service": "api", "version": "7", "at": "2015-08-24T21:30:00Z" })],
         runs: Runs { all, gaps: Vec::new() },
+        customers: Customers::Found(Box::new(impact(3, 1))),
     }
 }
 
@@ -106,7 +149,66 @@ fn a_report_counts_and_proves() {
     ] {
         assert!(text.lines().any(|known| known == line), "{line}\n---\n{text}");
     }
-    assert!(text.ends_with("lists them: `landfall impact inc-1 --agent http://127.0.0.1:9440/`\n"), "{text}");
+}
+
+#[test]
+fn a_report_counts_whom_it_hit_and_lists_them() {
+    let text = report().markdown();
+    for line in [
+        "3 jobs were hit, 1 more may have been, of the customers' jobs with an output that ended well, as their platform \
+         says. What was read:",
+        "- presto: 5000 jobs were read, back to 2015-08-24T15:43:21.000Z",
+        "By what canaries wrote, the fault began between 2015-08-24T21:43:21.000Z and 2015-08-24T21:44:22.000Z and ended \
+         between 2015-08-24T23:20:00.000Z and 2015-08-24T23:59:00.000Z, when this was asked, if it has.",
+        "| Platform | Jobs hit | May have been hit |",
+        "| presto | 3 | 1 |",
+        "| a\\|1\\*&lt;b&gt;\\@example.com | 1 | 1 |",
+        "| not known | 1 | 0 |",
+        "| s3 | 3 | 1 |",
+        "| 0 | presto | not known | 2015-08-24T21:50:00.000Z | not known | s3&#58;//\\*\\*\\*\\@/bucket/\\`x\\`\\|\\[y\\](z).csv |",
+        "All jobs, with what exports each result again: \
+         `landfall impact inc-1 --agent http://127.0.0.1:9440/ --format csv`",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n---\n{text}");
+    }
+    let unsure = text.split("### May have been hit\n").nth(1).expect("apart");
+    assert!(unsure.contains("| 3 | presto |") && !unsure.contains("| 2 | presto |"), "{text}");
+    assert!(unsure.contains(" | it may have been written before the first bad run |\n"), "{text}");
+}
+
+#[test]
+fn a_list_is_bounded_and_says_of_how_many_it_is() {
+    let report = Report { customers: Customers::Found(Box::new(impact(51, 300))), ..report() };
+    let text = report.markdown();
+    let rows = text.lines().filter(|line| line.contains("bucket/")).count();
+    assert_eq!(rows, 100, "{text}");
+    assert!(text.contains("\nAnd 1 more.\n") && text.contains("\nAnd 250 more.\n"), "{text}");
+}
+
+#[test]
+fn what_nobody_could_see_is_never_shown_as_nobody() {
+    let cut = Some("jobs back to 15:00 were read".to_owned());
+    let blind =
+        Impact { is_whole: false, notes: vec!["platform `trino` remembers nothing".to_owned()], ..impact(0, 0) };
+    let unread = Impact { accounts: Vec::new(), ..blind.clone() };
+    let mut short = impact(1, 0);
+    (short.is_whole, short.accounts[0].cut) = (false, cut);
+    let found = |impact| Customers::Found(Box::new(impact));
+    for (customers, whole, says) in [
+        (found(impact(0, 0)), true, "No job was hit, of the customers' jobs"),
+        (found(blind.clone()), false, "No job is known to have been hit, "),
+        (found(blind), false, "\n- platform \\`trino\\` remembers nothing\n"),
+        (found(unread), false, "\nNo platform's jobs were read:\n\n- platform \\`trino\\` remembers nothing\n"),
+        (found(short.clone()), false, "At least 1 jobs were hit, "),
+        (found(short), false, "not all jobs since 2015-08-24T15:43:21.000Z were read: jobs back to 15:00 were read\n"),
+        (Customers::Unseen("no answer <b>".to_owned()), false, "could not be found out: no answer &lt;b&gt;\n"),
+        (Customers::NotAsked, true, "were not asked for. This lists them: `landfall impact inc-1 --agent"),
+    ] {
+        let report = Report { customers, ..report() };
+        let text = report.markdown();
+        assert!(text.contains(says), "{says}\n---\n{text}");
+        assert_eq!(report.is_whole(), whole, "{text}");
+    }
 }
 
 #[test]
@@ -118,6 +220,7 @@ fn what_an_agent_does_not_tell_is_not_known() {
         openings: Vec::new(),
         deploys: Vec::new(),
         runs: Runs::default(),
+        customers: Customers::NotAsked,
     };
     let text = report.markdown();
     for line in [
