@@ -294,7 +294,9 @@ impl fmt::Display for Stages {
                 write!(f, "import: the table has {stored}; {} were loaded", self.entered)
             }
             (Some(Stage::Query), _, Ok(computed)) => {
-                write!(f, "query: the table has all that was loaded, and the query brings {computed}")
+                write!(f, "query: the table has all that was loaded, and the query brings {computed}")?;
+                let Some(first) = computed.examples.first() else { return Ok(()) };
+                write!(f, " (row {}, {}: {} expected, {} found)", first.row, first.column, first.expected, first.found)
             }
             (Some(Stage::Output), ..) => f.write_str("output: the query brings every row, and the target has not"),
             (_, stored, computed) => {

@@ -190,6 +190,10 @@ mod tests {
         let cells = row(r#"["a", 1, 0.5, null, true, {}]"#).expect("a row");
         let text = Cell::Text("a".to_owned());
         assert_eq!(cells, [text, Cell::Int(1), Cell::Float(0.5), Cell::Null, Cell::Bool(true), Cell::Absent]);
+        for (n, of) in (1..200).flat_map(|of| (1..of).map(move |n| (n, of))) {
+            let ratio = f64::from(n) / f64::from(of);
+            assert_eq!(row(&format!("[{ratio}]")), Some(vec![Cell::Float(ratio)]), "{n}/{of}");
+        }
         assert!(row("{}").is_none() && row("").is_none() && row(&format!("[{}1]", "1,".repeat(20))).is_none());
     }
 }
