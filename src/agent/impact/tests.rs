@@ -19,6 +19,7 @@ fn query(id: &str, from: i64, until: i64) -> PastJob {
         ended_at: Some(at(until)),
         rows: Some(7),
         output: Shown::read("postgresql://u:p@db/d/t"),
+        hides_output: false,
         is_canary: false,
     }
 }

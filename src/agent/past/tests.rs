@@ -63,6 +63,7 @@ fn job(number: u64) -> PastJob {
         ended_at: None,
         rows: None,
         output: None,
+        hides_output: false,
         is_canary: false,
     }
 }

@@ -11,10 +11,14 @@ mod asking;
 mod course;
 mod flavor;
 mod page;
+mod past;
 mod seed;
+mod sessions;
 mod settings;
 mod sql;
+mod statement;
 mod ticket;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +38,7 @@ use self::{
     settings::Output,
     ticket::{End, Ticket},
 };
-use super::{Handle, Job, JobState, Platform, PlatformError, Resume};
+use super::{Handle, Job, JobState, Platform, PlatformError, Resume, past::Past};
 use crate::{
     canary::{Marker, Mode, Phase, Run, Sample},
     config::{Opening, Problems},
@@ -342,6 +346,10 @@ impl Platform for Trino {
             }
         }
         self.kill(query.as_str()).await
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        Some(self)
     }
 }
 
