@@ -153,7 +153,9 @@ pub(super) async fn impact(
         let Some(past) = access.pad.driver.past() else { continue };
         let read = past::read(past, since, Bounds::default(), &craft.clock, &craft.dice).await;
         let outputs = outputs(number, &read.jobs);
-        let hidden = |job: &&PastJob| hidden(number, job).is_some_and(|job| struck(&job, &bracket, &sets, &scenery.scene).is_some());
+        let hidden = |job: &&PastJob| {
+            hidden(number, job).is_some_and(|job| struck(&job, &bracket, &sets, &scenery.scene).is_some())
+        };
         let hidden = read.jobs.iter().filter(hidden).count();
         let mut at_work = 0;
         for output in outputs {

@@ -56,15 +56,15 @@ pub struct Read {
     pub jobs: Vec<PastJob>,
     /// Why some that should have been read were not; none: all were.
     pub cut: Option<String>,
-    /// Jobs that ended before may have been forgotten before they were read. None: the platform forgets none.
+    /// Jobs that had ended by then may have been forgotten before they were read. None: the platform forgets none.
     pub remembers_from: Option<Timestamp>,
 }
 
 impl Read {
     /// Why some of the jobs that ended since then may not be here; none: all are.
     pub fn lacks(&self, since: Timestamp) -> Option<String> {
-        let forgotten = |from| format!("the platform has forgotten, or may have, what ended before {from}");
-        self.cut.clone().or_else(|| self.remembers_from.filter(|from| *from > since).map(forgotten))
+        let forgotten = |from| format!("the platform may have forgotten jobs that had ended by {from}");
+        self.cut.clone().or_else(|| self.remembers_from.filter(|from| *from >= since).map(forgotten))
     }
 }
 
@@ -126,7 +126,7 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
         let is_older = |job: &PastJob| job.created_at.is_some_and(|at| at < since);
         let reached = !page.jobs.is_empty() && page.jobs.iter().all(is_older);
         let is_last = page.is_last;
-        reading.take(page);
+        reading.take(page, clock.now());
         if reached || (is_last && (asked <= proven || (skip == 0 && told == 0))) {
             return reading.read;
         }
@@ -151,11 +151,12 @@ struct Reading {
 
 impl Reading {
     /// Keeps what is new, and what is newer of what is known.
-    fn take(&mut self, page: Page) {
+    fn take(&mut self, page: Page, now: Timestamp) {
         if let Some(from) = &mut self.read.remembers_from {
             // Of each look anew, the last of which is the furthest back: what it still has was there all the while.
+            // What an earlier one had may have gone since, and more with it.
             let over = page.jobs.iter().filter(|job| job.ended != Ended::AtWork).filter_map(|job| job.ended_at);
-            *from = over.min().unwrap_or(*from);
+            *from = over.min().unwrap_or(now);
         }
         for job in page.jobs {
             match self.known.get(&job.id) {

@@ -85,6 +85,28 @@ fn only_what_says_that_it_ended_well_can_have_lost_its_output_silently() {
 }
 
 #[test]
+fn a_query_that_writes_itself_wrote_while_it_was_at_work() {
+    let statement = PastJob { fields: vec![("type", "trino".to_owned())], ..query("1", 10, 20) };
+    let wrote = Span { from: at(10), until: at(21) };
+    assert_eq!(told(&[statement]), [("1".to_owned(), Some(wrote), true, Some("trino".to_owned()))]);
+}
+
+#[test]
+fn a_job_may_hide_an_output_only_if_it_is_a_customers_and_ended_well() {
+    let prepared = PastJob { output: None, hides_output: true, ..query("1", 10, 20) };
+    assert_eq!(told(std::slice::from_ref(&prepared)), []);
+    let wrote = hidden(0, &prepared).expect("it may").wrote;
+    assert_eq!(wrote, Some(Span { from: at(10), until: at(21) }));
+    for other in [
+        PastJob { hides_output: false, ..prepared.clone() },
+        PastJob { is_canary: true, ..prepared.clone() },
+        PastJob { ended: Ended::Error, ..prepared.clone() },
+    ] {
+        assert_eq!(hidden(0, &other), None);
+    }
+}
+
+#[test]
 fn what_stands_at_a_target_is_told_beside_when_the_job_was_at_work() {
     let read = [query("1", 10, 20)];
     let output = outputs(0, &read).pop().expect("one");

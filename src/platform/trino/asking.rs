@@ -66,7 +66,8 @@ impl Trino {
     /// The rows that a statement brings.
     pub(super) async fn ask(&self, sql: String) -> Result<Vec<Vec<Json>>, Unasked> {
         let end = Instant::now() + PATIENCE;
-        let mut page = self.api.post(format!("{OWN} {sql}"), "own").await.map_err(|trouble| Unasked::Trouble(trouble.error()))?;
+        let mut page =
+            self.api.post(format!("{OWN} {sql}"), "own").await.map_err(|trouble| Unasked::Trouble(trouble.error()))?;
         let mut rows = std::mem::take(&mut page.rows);
         for _ in 0..MOST_PAGES {
             if let Some(failure) = page.error {

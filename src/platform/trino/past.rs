@@ -237,7 +237,11 @@ mod tests {
             ("QUEUED", "", Ended::AtWork),
             ("DANCING", "", Ended::AtWork),
         ] {
-            assert_eq!(Entry::read(&row(state, "SELECT 1", code)).map(|entry| entry.ended), Ok(ended), "{state} {code}");
+            assert_eq!(
+                Entry::read(&row(state, "SELECT 1", code)).map(|entry| entry.ended),
+                Ok(ended),
+                "{state} {code}"
+            );
         }
     }
 
