@@ -17,7 +17,10 @@ use landfall::{
         past::{Bounds, read},
     },
     canary::{Mode, Outcome, Timestamp},
-    detect::coverage::{Coverage, Line, Watch as Watched},
+    detect::{
+        Incident,
+        coverage::{Coverage, Line, Watch as Watched},
+    },
     platform::{
         PlatformError,
         past::{Ended, Page, Past, PastJob, Standing},
@@ -144,6 +147,9 @@ pub(super) async fn a_statement_says_where_its_rows_go_whatever_it_is_written_li
     }
     let long = format!("/* {} */ INSERT INTO {a} SELECT 6", "x".repeat(4_000));
     say(&long).await.expect("written");
+    let prepared = format!("Nightly=INSERT%20INTO%20{a}%20SELECT%207");
+    let prepares = [&session[..], &[("prepared-statement", &*prepared)]].concat();
+    server.sql_as(&ann, &prepares, "EXECUTE \"Nightly\"").await.expect("written");
     assert!(say(&format!("INSERT INTO {a} SELECT 1 / (x - x) FROM {a}")).await.is_err());
 
     let (platform, _) = cluster(&server).drivers();
@@ -159,7 +165,8 @@ pub(super) async fn a_statement_says_where_its_rows_go_whatever_it_is_written_li
     assert_eq!(jobs.iter().take(wanted.len()).map(|job| told(job)).collect::<Vec<_>>(), wanted);
     let rest: Vec<_> = jobs[wanted.len()..].iter().map(|job| (told(job), job.ended)).collect();
     let failed = (format!("memory append memory.default.{a}"), Ended::Error);
-    assert_eq!(rest, [("hidden".to_owned(), Ended::Success), failed]);
+    let executed = (format!("memory append memory.default.{a}"), Ended::Success);
+    assert_eq!(rest, [("hidden".to_owned(), Ended::Success), executed, failed]);
     let fields = ["type", "user", "source", "resource_group_id", "catalog", "schema"];
     let fields = fields.map(|name| jobs[1].field(name).unwrap_or_default());
     assert_eq!(fields, [flavor.name(), &*ann, "nightly", "global", "memory", "default"]);
@@ -214,11 +221,12 @@ pub(super) async fn exactly_the_customers_whose_rows_the_target_lost_are_named(f
     write(format!("INSERT INTO {into} SELECT 'after'")).await.expect("written");
 
     let incident = watch.look(|record| record.notices.last().expect("one").incident.clone());
-    let found = watch.impact(incident).await;
+    let found = watch.impact(incident.clone()).await;
     let list = format!(
         "SELECT query_id FROM system.runtime.queries WHERE \"user\" = '{ann}' AND strpos(query, 'SELECT ''hit''') > 0"
     );
-    let hit: BTreeSet<String> = server.sql(&list).await.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect();
+    let hit: BTreeSet<String> =
+        server.sql(&list).await.iter().map(|row| row[0].as_str().expect("an id").to_owned()).collect();
     let listed: BTreeSet<String> = found.jobs.iter().map(|job| job.job_id.clone()).collect();
     assert_eq!((hit.len(), &listed), (3, &hit), "{found:#?}");
     assert!(found.is_whole && found.notes.is_empty(), "{found:#?}");
@@ -231,6 +239,14 @@ pub(super) async fn exactly_the_customers_whose_rows_the_target_lost_are_named(f
         // The statement may hold secrets, and would write again what others wrote since.
         assert_eq!(job.again, None);
     }
+
+    // Of one that lasts since before the server began, nobody can say that these are all.
+    let mut older = Incident { routes: Vec::new(), runs: Vec::new(), ..incident };
+    older.onset.first_bad = older.onset.first_bad.minus(Duration::from_secs(86_400));
+    older.onset.last_good = Some(older.onset.first_bad.minus(Duration::from_secs(10)));
+    let found = watch.impact(older).await;
+    let cut = found.accounts[0].cut.as_deref().unwrap_or_default();
+    assert!(!found.is_whole && cut.contains("may have forgotten"), "{found:#?}");
     watch.stop().await;
 }
 
@@ -244,26 +260,29 @@ pub(super) async fn what_customers_write_and_no_route_covers_comes_with_what_clo
     let ann = unique("ann");
     let cluster = || {
         let mut scene = Scene::new();
-        scene.platform("cluster", &server, "memory.default", &[("t", "lodger.public")]);
+        scene.platform("cluster", &server, "memory.default", &[("t", "pg.public")]);
         scene.table("t", &unique("t"), &server.database);
         scene.canary("c", "cluster", &["t"], TERMS);
         scene
     };
     let table = unique("reports");
     for statement in [
-        format!("CREATE TABLE lodger.public.{table} AS SELECT 1 AS x"),
-        format!("INSERT INTO lodger.public.{table} SELECT 2"),
-        format!("CREATE TABLE own.public.{table} AS SELECT 1 AS x"),
+        format!("CREATE TABLE pg.public.{table} AS SELECT 1 AS x"),
+        format!("INSERT INTO pg.public.{table} SELECT 2"),
+        format!("CREATE TABLE memory.default.{table} AS SELECT 1 AS x"),
     ] {
         server.sql_as(&ann, &[], &statement).await.expect("written");
     }
     let watch = cluster().watch().await;
     let found = watch.coverage().await;
     watch.stop().await;
-    let covered = way(&found, &["lodger"], Mode::Append).expect("used");
+    let covered = way(&found, &["pg"], Mode::Append).expect("used");
     assert_eq!((covered.watch, &*covered.engine), (Watched::Covered, flavor.name()), "{found:#?}");
-    let gap = way(&found, &["lodger"], Mode::Replace).expect("used");
+    let gap = way(&found, &["pg"], Mode::Replace).expect("used");
     assert_eq!((gap.watch, gap.target_kind.as_deref()), (Watched::Gap, Some("postgresql")), "{found:#?}");
+    let unnamed = way(&found, &["memory"], Mode::Replace).expect("used");
+    let because = unnamed.because.as_deref().unwrap_or_default();
+    assert!(because.contains("schemes = [\"memory\"]") && unnamed.toml.is_none(), "{found:#?}");
     // A month is more than such a server remembers.
     assert!(found.unheard.iter().any(|one| one.because.contains("may have forgotten")), "{found:#?}");
 
@@ -271,7 +290,7 @@ pub(super) async fn what_customers_write_and_no_route_covers_comes_with_what_clo
     closed.section(gap.toml.as_deref().expect("closable"));
     let watch = closed.watch().await;
     let after = watch.coverage().await;
-    let line = way(&after, &["lodger"], Mode::Replace).expect("used");
+    let line = way(&after, &["pg"], Mode::Replace).expect("used");
     assert_eq!((line.watch, line.routes.len()), (Watched::Covered, 1), "{after:#?}");
     // And the route lands.
     watch

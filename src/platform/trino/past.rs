@@ -39,8 +39,8 @@ impl Past for Trino {
             return Err(nonsense(&format!("asked for {most} queries, told of {}", rows.len())));
         }
         let entries = rows.iter().map(|row| Entry::read(row)).collect::<Result<Vec<_>, _>>().map_err(nonsense)?;
-        // The list does not say what a name without its catalog means; the server does elsewhere, at length.
-        let sessions = match entries.iter().any(Entry::lacks_a_name) {
+        // The list does not say what a name means, nor what was prepared; the server does elsewhere, at length.
+        let sessions = match entries.iter().any(Entry::needs_its_session) {
             true => self.api.sessions().await,
             false => Sessions::default(),
         };
@@ -97,9 +97,16 @@ impl Trino {
 
     fn past_job(&self, entry: Entry, sessions: &Sessions) -> PastJob {
         let Entry { id, ended, user, source, group, writes, is_canary, created_at, started_at, ended_at } = entry;
+        let writes = match writes {
+            Writes::Prepared(name) => {
+                let text = sessions.of(id.as_str()).and_then(|session| session.prepared(&name));
+                text.map_or(Writes::Hidden, statement::prepared)
+            }
+            writes => writes,
+        };
         let output = match &writes {
             Writes::Into(table, mode) => Some(self.place(table, *mode, id.as_str(), sessions)),
-            Writes::Nothing | Writes::Hidden => None,
+            Writes::Nothing | Writes::Prepared(_) | Writes::Hidden => None,
         };
         let named = |name: &'static str, value: Option<String>| Some((name, self.text(&value?)?));
         let (catalog, schema, output) = match output {
@@ -124,7 +131,7 @@ impl Trino {
             ended_at,
             rows: None,
             output,
-            hides_output: writes == Writes::Hidden,
+            hides_output: matches!(writes, Writes::Hidden | Writes::Prepared(_)),
             is_canary,
         }
     }
@@ -204,9 +211,13 @@ impl Entry {
         })
     }
 
-    fn lacks_a_name(&self) -> bool {
-        let lacks = matches!(&self.writes, Writes::Into(table, _) if table.catalog.is_none() || table.schema.is_none());
-        lacks && !self.is_canary
+    fn needs_its_session(&self) -> bool {
+        let needs = match &self.writes {
+            Writes::Into(table, _) => table.catalog.is_none() || table.schema.is_none(),
+            Writes::Prepared(_) => true,
+            Writes::Nothing | Writes::Hidden => false,
+        };
+        needs && !self.is_canary
     }
 }
 
@@ -250,7 +261,7 @@ mod tests {
         let marker = Marker::mint(Timestamp::EPOCH, 3);
         let canarys = row("FINISHED", &format!("/* landfall {marker} 1/1 */ INSERT INTO a SELECT 1"), "");
         let customers = row("FINISHED", "/* landfall */ INSERT INTO a SELECT 1", "");
-        let read = |row: &[Json]| Entry::read(row).map(|entry| (entry.is_canary, entry.lacks_a_name()));
+        let read = |row: &[Json]| Entry::read(row).map(|entry| (entry.is_canary, entry.needs_its_session()));
         assert_eq!((read(&canarys), read(&customers)), (Ok((true, false)), Ok((false, true))));
     }
 

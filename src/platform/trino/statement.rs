@@ -14,8 +14,9 @@ pub(super) enum Writes {
     Nothing,
     /// It puts them into a table.
     Into(Table, Mode),
-    /// It may put them into one, and which does not stand here: it was prepared before, or it begins further
-    /// back than was read.
+    /// It carries out what was prepared before under this name.
+    Prepared(String),
+    /// It may put them into one, and which was not read: it begins with too much that says nothing.
     Hidden,
 }
 
@@ -79,15 +80,21 @@ fn begun(words: &mut Words<'_>) -> Result<Writes, Stop> {
 
 /// `EXECUTE name …`: what was prepared stands elsewhere. `EXECUTE IMMEDIATE '…'`: it stands here.
 fn executed(words: &mut Words<'_>) -> Result<Writes, Stop> {
-    if words.skipped(&word("immediate"))?
+    let (Word::Plain(name) | Word::Quoted(name)) = words.next()? else { return Ok(Writes::Nothing) };
+    if name == "immediate"
         && let Word::Text(text) = words.next()?
     {
-        // Not one within another, which these engines do not take: no text leads further down.
-        let mut inner = Words::of(&text, true);
-        let is_another = inner.clone().skipped(&word("execute")).unwrap_or(true);
-        return Ok(if is_another { Writes::Nothing } else { begun(&mut inner).unwrap_or(Writes::Nothing) });
+        return Ok(prepared(&text));
     }
-    Ok(Writes::Hidden)
+    Ok(Writes::Prepared(name))
+}
+
+/// What a statement does that another one carries out. None of these engines takes one within another: no text
+/// leads further down.
+pub(super) fn prepared(text: &str) -> Writes {
+    let mut words = Words::of(text, true);
+    let is_another = words.clone().skipped(&word("execute")).unwrap_or(true);
+    if is_another { Writes::Nothing } else { begun(&mut words).unwrap_or(Writes::Nothing) }
 }
 
 /// Whether rows come with a table that is made: `[(columns)] [COMMENT text] [WITH (properties)] AS query`.
@@ -135,6 +142,7 @@ mod tests {
         match read(text, true) {
             Writes::Nothing => "nothing".to_owned(),
             Writes::Hidden => "hidden".to_owned(),
+            Writes::Prepared(name) => format!("prepared {name}"),
             Writes::Into(Table { catalog, schema, table }, mode) => {
                 let part = |part: Option<String>| part.unwrap_or_else(|| "-".to_owned());
                 format!("{mode} {}|{}|{table}", part(catalog), part(schema))
@@ -163,7 +171,7 @@ mod tests {
             ("EXPLAIN ANALYZE VERBOSE INSERT INTO pg.p.t SELECT 1", "append pg|p|t"),
             ("EXPLAIN INSERT INTO pg.p.t SELECT 1", "nothing"),
             ("EXPLAIN (TYPE LOGICAL) INSERT INTO pg.p.t SELECT 1", "nothing"),
-            ("EXECUTE nightly USING 1", "hidden"),
+            ("EXECUTE \"Nightly\" USING 1", "prepared nightly"),
             ("EXECUTE IMMEDIATE 'INSERT INTO pg.p.t SELECT ''INSERT INTO x.y.z'''", "append pg|p|t"),
             ("EXECUTE IMMEDIATE 'EXECUTE x'", "nothing"),
             ("SELECT 'INSERT INTO pg.public.t'", "nothing"),
