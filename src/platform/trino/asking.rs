@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// And most pages: a server that gives the next at once, for ever, is not followed for long.
 const MOST_PAGES: usize = 500;
 
-/// What every statement of the driver's own begins with: it is no customer's, and no run's.
-pub(super) const OWN: &str = "/* landfall own */";
+/// What every statement of the driver's own begins with: it is no customer's, and no run's, whose labels begin
+/// otherwise.
+pub(super) const OWN: &str = "/* landfall: own */";
 
 /// Why a statement of the driver's own has no result.
 pub(super) enum Unasked {
