@@ -114,7 +114,7 @@ async fn rows_that_an_import_lost_are_told_from_a_wrong_query_and_a_wrong_output
         assert!(reason.starts_with(&format!("{stage}: ")), "{fault}: {run:#}");
         assert_eq!(run["phase"], phase, "{run:#}");
         let incident = open(&watched).await;
-        assert_eq!(incident["suspects"]["canary"].as_str().unwrap_or("dogfood"), "dogfood", "{incident:#}");
+        assert_eq!(incident["suspects"]["sends"], "report", "{incident:#}");
         let page = format!("{}/runs/{}", watched.agent, run["run_id"].as_str().expect("an id"));
         let page = watched.ask(reqwest::Method::GET, &page, None, None).await.1;
         assert!(page.contains("The query brings") && page.contains("In the table"), "{page}");

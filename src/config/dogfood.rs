@@ -18,6 +18,8 @@ use crate::canary::{CanaryName, Labels, Mode, Report, Route, Sample, Schedule, r
 
 /// Its canary's name.
 pub(super) const NAME: &str = "dogfood";
+/// The label that its routes have and no other: unless the config gives it to others.
+const SENDS: (&str, &str) = ("sends", "report");
 /// A report every five minutes is the twelfth part of an hour behind at most, and costs 288 jobs a day.
 const EVERY: Duration = Duration::from_secs(300);
 /// The table of entries, unless the config says otherwise; the day follows.
@@ -92,11 +94,14 @@ pub(super) fn read(declared: &Declared<'_>, reader: &mut Reader<'_, '_>) -> Opti
         return None;
     }
     let name = CanaryName::new(NAME).ok()?;
+    // What hits nothing but reports is named so, and not by a mode that they may be the only ones to have.
+    let own = LabelName::new(SENDS.0).ok().map(|label| (label, Arc::from(SENDS.1)));
+    let own = own.filter(|(label, _)| labels.get(label.as_str()).is_none());
     let routes = product
         .into_iter()
         .filter_map(|(platform, target, mode)| {
             let pairs = [&platform.labels, &target.labels, &labels].map(Labels::pairs).into_iter().flatten();
-            let labels = Labels::new(pairs.cloned());
+            let labels = Labels::new(pairs.cloned().chain(own.clone()));
             Some(Arc::new(Route::new(name.clone(), platform.name.clone()?, target.name.clone()?, mode, labels)))
         })
         .collect();

@@ -68,7 +68,7 @@ pub(super) async fn its_report_lands_and_rows_that_were_lost_on_their_way_in_are
     };
     watch.until("rows are missed", told).await;
     let named = |record: &Record| {
-        record.notices.iter().any(|notice| notice.incident.suspects_text().contains("dogfood")).then_some(())
+        record.notices.iter().any(|notice| notice.incident.suspects_text().contains("sends=report")).then_some(())
     };
     watch.until("the report is named, and not the platform", named).await;
 
