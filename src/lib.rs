@@ -57,6 +57,9 @@
 //! * A platform that knows targets by names of its own has them in its table's `outputs`; an address also
 //!   says what the target itself calls the place. A canary's sample may leave columns out that a pair of
 //!   platform and target cannot carry.
+//! * `[dogfood]` is a canary whose rows are the agent's own report ([`canary::report`]): what it must hold is noted with
+//!   its run before it is sent ([`agent::dogfood`]), and drivers that can hold a diary make it ([`platform::diary`]). It
+//!   is sent by the agent's schedule. Where it went wrong is a verdict's phase and reason, not an outcome of its own.
 //! * Targets have caps too: `rows_per_hour` for runs that are begun, `reads_per_hour` for looks, which are
 //!   then spaced evenly and shared.
 //! * A table of Treasure Data is read by jobs of its cluster: looks at it may take a minute, and its runs

@@ -115,6 +115,8 @@ struct Line {
     rows: u32,
     /// Its target may be sent fewer rows than its routes need: runs will be skipped.
     starved: bool,
+    /// It brings the agent's own report, and canaries watch the same platform: they are to page in time.
+    is_spared: bool,
 }
 
 /// How often a schedule comes.
@@ -137,7 +139,14 @@ impl Outlook {
         let line = |route: &Arc<Route>| {
             let (pace, gap, canary) = *canaries.get(&route.canary)?;
             let worst = worst_detection(gap, canary.objective, plan.pause(&route.target));
-            Some(Line { route: route.clone(), pace, worst, rows: canary.sample.rows, starved: false })
+            let reports = |other: &Route| plan.canary(&other.canary).is_some_and(|canary| canary.report.is_some());
+            let beside = || plan.routes.iter().filter(|other| other.platform == route.platform);
+            let rows = match &canary.report {
+                Some(report) => u32::try_from(beside().count()).unwrap_or(u32::MAX).saturating_mul(report.hours) + 1,
+                None => canary.sample.rows,
+            };
+            let is_spared = canary.report.is_some() && beside().any(|other| !reports(other));
+            Some(Line { route: route.clone(), pace, worst, rows, starved: false, is_spared })
         };
         let lines = plan.routes.iter().filter_map(line).collect();
         let mut outlook = Self { lines, detect_within: plan.agent.detect_within };
@@ -165,7 +174,7 @@ impl Outlook {
     }
 
     fn keeps(&self, line: &Line) -> bool {
-        self.detect_within.is_none_or(|within| line.worst <= within && !line.starved)
+        self.detect_within.is_none_or(|within| (line.worst <= within || line.is_spared) && !line.starved)
     }
 
     fn warnings(&self, plan: &OpenPlan) -> Vec<String> {

@@ -14,7 +14,9 @@ use super::{
     length::Length,
     plan::CanaryPlan,
 };
-use crate::canary::{CanaryName, Labels, Mode, Report, Route, Sample, Schedule, report::ReportPlan, time::Brief};
+use crate::canary::{
+    CanaryName, LabelName, Labels, Mode, Report, Route, Sample, Schedule, report::ReportPlan, time::Brief,
+};
 
 /// Its canary's name.
 pub(super) const NAME: &str = "dogfood";

@@ -159,6 +159,15 @@ modes     = ["append"]
 every     = "5s"
 objective = "5s"
 deadline  = "15s"
+
+# The agent's own report, made and brought by the platforms themselves: take the # away.
+# [dogfood]
+# platforms = ["presto", "hadoop1", "hadoop2"]
+# targets   = ["bucket"]
+# every     = "10s"
+# objective = "5s"
+# deadline  = "15s"
+# settles   = "0s"
 "#,
         bucket_endpoint = at.bucket.endpoint(),
         region = bucket::REGION,
