@@ -19,7 +19,7 @@ use super::craft::{Craft, Dice, Pad};
 use crate::{
     canary::{
         CanaryName, Marker, PlatformName, Report, Route, RouteId, Run, Sample, Timestamp,
-        report::{Entry, ReportPlan, Source, hour_of},
+        report::{Entry, ReportPlan, Source, Stage, Stages, hour_of},
     },
     platform::diary::Batch,
     store::{StoreError, retention},
@@ -27,8 +27,8 @@ use crate::{
 
 /// Most runs read of the ledger for one report; the config promises that there are fewer.
 const MOST_RUNS: u32 = 100_000;
-/// Batches remembered of which a report may still be made: hours of them.
-const MARKS: usize = 64;
+/// Batches remembered of which a report may still be made: half an hour of them and more.
+const MARKS: usize = 16;
 /// Tables of so many days ago are removed, and of some days more: nobody was there to do it then.
 const REMOVED: std::ops::Range<u64> = 2..9;
 
@@ -40,7 +40,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Reports {
     plans: HashMap<CanaryName, ReportPlan>,
     /// Routes that a platform's report tells of.
-    told: HashMap<PlatformName, HashSet<RouteId>>,
+    told: HashMap<PlatformName, Vec<RouteId>>,
     shelves: Arc<Shelves>,
 }
 
@@ -56,7 +56,7 @@ impl Shelves {
 }
 
 /// What has to be done on a platform before a report's query is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Chore {
     batch: Option<Batch>,
     /// Tables that nobody reads any more.
@@ -71,10 +71,10 @@ impl Reports {
         shelves: &Arc<Shelves>,
     ) -> Self {
         let plans: HashMap<CanaryName, ReportPlan> = plans.map(|(name, plan)| (name.clone(), plan.clone())).collect();
-        let mut told: HashMap<PlatformName, HashSet<RouteId>> = HashMap::new();
+        let mut told: HashMap<PlatformName, Vec<RouteId>> = HashMap::new();
         if !plans.is_empty() {
             for route in routes {
-                told.entry(route.platform.clone()).or_default().insert(route.id);
+                told.entry(route.platform.clone()).or_default().push(route.id);
             }
         }
         Self { plans, told, shelves: Arc::clone(shelves) }
@@ -93,14 +93,15 @@ impl Reports {
         let Some(diary) = pad.driver.diary() else { return Ok((run, None)) };
         let now = craft.clock.now();
         let from = hour_before(now, plan.hours - 1);
-        let told = self.told.get(&run.route.platform);
-        let records = craft.store.judged(retention::first_marker_at(from), MOST_RUNS).await?;
-        let entries: Vec<Entry> = records
-            .into_iter()
-            .filter(|record| told.is_some_and(|told| told.contains(&record.run.route.id)))
-            .filter(|record| record.run.terms.due >= from)
-            .filter_map(|record| Entry::of(&record.run.route, record.verdict.as_ref()?))
-            .collect();
+        let told = self.told.get(&run.route.platform).map_or(&[][..], Vec::as_slice);
+        let records = craft.store.judged(told, retention::first_marker_at(from), MOST_RUNS).await?;
+        // More than the config foretold: hours that are not whole are left out.
+        let oldest =
+            records.iter().map(|record| record.run.terms.due).min().filter(|_| records.len() >= MOST_RUNS as usize);
+        let from = oldest.map_or(from, |oldest| hour_before(oldest.plus(HOUR), 0).max(from));
+        let whole = records.into_iter().filter(|record| record.run.terms.due >= from);
+        let entries: Vec<Entry> =
+            whole.filter_map(|record| Entry::of(&record.run.route, record.verdict.as_ref()?)).collect();
         let settles = plan.settles.unwrap_or_else(|| diary.settles());
         let mut shelves = self.shelves.all();
         let shelf = shelves.entry(run.route.platform.clone()).or_default();
@@ -133,9 +134,13 @@ impl Reports {
         Ok(())
     }
 
-    /// A report came back wrong: whatever it was made of is written anew.
-    pub fn doubt(&self, run: &Run) {
+    /// A report came back wrong: whatever it was made of is written anew, unless it was right and the output
+    /// was not.
+    pub fn doubt(&self, run: &Run, stages: Option<&Stages>) {
         let Some(report) = &run.report else { return };
+        if stages.and_then(Stages::first_wrong) == Some(Stage::Output) {
+            return;
+        }
         if let Some(shelf) = self.shelves.all().get_mut(&run.route.platform)
             && shelf.doubt(report.source.book)
         {
@@ -214,16 +219,13 @@ impl Shelf {
         let last = self.marks.iter().rev().find(|mark| mark.report.source.book == book);
         let written_at = if batch.is_some() { None } else { last.and_then(|mark| mark.written_at) };
         self.marks.push_back(Mark { report: Arc::clone(&report), written_at });
-        while self.marks.len() > MARKS {
-            self.marks.pop_front();
-        }
         let chore = Chore { batch, removes };
-        if settles.is_zero() {
-            return (report, chore);
-        }
-        let is_settled = |mark: &&Mark| mark.written_at.is_some_and(|at| at.plus(settles) <= now);
-        let settled = self.marks.iter().rev().find(is_settled).map(|mark| Arc::clone(&mark.report));
-        (settled.unwrap_or_else(|| Arc::new(Report::of(source(0), &[]))), chore)
+        let is_settled = |mark: &Mark| settles.is_zero() || mark.written_at.is_some_and(|at| at.plus(settles) <= now);
+        let settled = self.marks.iter().rposition(is_settled);
+        // What is older than what can be read is not read again; a platform that takes nothing does not fill memory.
+        self.marks.drain(..settled.unwrap_or(0).max(self.marks.len().saturating_sub(MARKS)));
+        let first = self.marks.front().filter(|_| settled.is_some()).map(|mark| Arc::clone(&mark.report));
+        (first.unwrap_or_else(|| Arc::new(Report::of(source(0), &[]))), chore)
     }
 
     /// A batch was taken.

@@ -243,6 +243,8 @@ impl Flight {
         if let Err(error) = ready {
             return self.not_accepted(&error);
         }
+        // Done once, however often the query has to be sent.
+        self.chore = self.chore.take().map(|_| Chore::default());
         if self.may_have_started && self.pad.driver.resume() != Resume::ByMarker {
             // Never repeated blindly.
             return self.craft.clock.now().plus(self.run.terms.deadline).since(now);
@@ -550,7 +552,7 @@ impl Flight {
         let now = self.craft.clock.now();
         let judgement = self.judge(now);
         if judgement.outcome.state() == State::Red {
-            self.craft.reports.doubt(&self.run);
+            self.craft.reports.doubt(&self.run, self.evidence.stages.as_ref());
         }
         let still_running = !self.evidence.claim.is_last_word();
         self.evidence.half_empty = half_empty_for(self.glances.iter().chain(&self.evidence.looks));

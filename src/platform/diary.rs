@@ -4,7 +4,11 @@
 //! Entries are never changed. One that is written again, since a verdict was corrected or since nobody heard
 //! whether it had been taken, stands there in a later batch, or twice in the same: the newest counts, once.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
@@ -32,6 +36,39 @@ impl Batch {
     /// A text that is the same for the same batch, and for no other.
     pub fn id(&self) -> String {
         format!("{} {}", self.book, self.number)
+    }
+}
+
+/// How far batches have been written that take several statements: a call that ran out of time is not begun
+/// anew by the next.
+#[derive(Debug, Default)]
+pub(super) struct Written(Mutex<BTreeMap<(Marker, u32), usize>>);
+
+/// Batches remembered: those of a few flights.
+const REMEMBERED: usize = 64;
+
+impl Written {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(Marker, u32), usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of its statements were taken.
+    pub(super) fn of(&self, batch: &Batch) -> usize {
+        self.known().get(&(batch.book, batch.number)).copied().unwrap_or(0)
+    }
+
+    /// So many were.
+    pub(super) fn note(&self, batch: &Batch, statements: usize) {
+        let mut known = self.known();
+        known.insert((batch.book, batch.number), statements);
+        while known.len() > REMEMBERED {
+            known.pop_first();
+        }
+    }
+
+    /// Nobody knows any more what is there.
+    pub(super) fn forget(&self) {
+        self.known().clear();
     }
 }
 

@@ -196,9 +196,12 @@ impl Store for Memory {
         Ok(book.runs.values().rev().filter(of_route).take(limit as usize).cloned().collect())
     }
 
-    async fn judged(&self, from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+    async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
         let book = self.book();
-        let is_judged = |record: &&RunRecord| record.verdict.as_ref().is_some_and(|verdict| !verdict.provisional);
+        let is_judged = |record: &&RunRecord| {
+            let is_final = record.verdict.as_ref().is_some_and(|verdict| !verdict.provisional);
+            is_final && routes.contains(&record.run.route.id)
+        };
         Ok(book
             .runs
             .range(from..)

@@ -151,15 +151,15 @@ pub trait Store: Send + Sync {
     /// `landed` until their deadline, `lost` until three times that.
     async fn watched(&self, now: Timestamp) -> Result<Vec<RunRecord>, StoreError>;
 
-    /// One run. This, like `pending` and `watched`, also tells the report that it must bring; a report is kept a
-    /// day.
+    /// One run. This, like `pending` and `watched`, also tells the report that it must bring; a report is kept
+    /// for six hours.
     async fn run(&self, run: Marker) -> Result<Option<RunRecord>, StoreError>;
 
     /// The runs begun last, newest first; `route` narrows.
     async fn runs(&self, route: Option<RouteId>, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 
-    /// Runs from a marker on that have a verdict for good, newest first.
-    async fn judged(&self, from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
+    /// Runs of these routes, from a marker on, that have a verdict for good: the newest, in any order.
+    async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Newest incidents first.
     async fn incidents(&self, limit: u32) -> Result<Vec<Incident>, StoreError>;

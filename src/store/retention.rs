@@ -15,8 +15,8 @@ pub const REDS: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const DELIVERIES: Duration = DAY;
 /// Deliveries of landed runs that nobody will look at again: they are most of the file.
 pub const LANDED_DELIVERIES: Duration = HOUR;
-/// Rows of reports: a day's, so that the last that came back can be shown.
-pub const REPORTS: Duration = DAY;
+/// Rows of reports: as long as greens are whole, so that the last that came back can be shown.
+pub const REPORTS: Duration = GREENS_WHOLE;
 /// A lost run is looked at until this many deadlines have passed: late landings happen.
 const LOST_DEADLINES: u32 = 3;
 

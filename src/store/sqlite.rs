@@ -124,8 +124,9 @@ impl Store for Sqlite {
         self.readers.ask(move |reader| reader.runs(route, limit.min(MOST))).await
     }
 
-    async fn judged(&self, from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
-        self.readers.ask(move |reader| reader.judged(from, limit)).await
+    async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        let routes = routes.to_vec();
+        self.readers.ask(move |reader| reader.judged(&routes, from, limit)).await
     }
 
     async fn incidents(&self, limit: u32) -> Result<Vec<Incident>, StoreError> {

@@ -76,7 +76,7 @@ through! {
     watched(now: Timestamp) -> Vec<RunRecord>;
     run(run: Marker) -> Option<RunRecord>;
     runs(route: Option<RouteId>, limit: u32) -> Vec<RunRecord>;
-    judged(from: Marker, limit: u32) -> Vec<RunRecord>;
+    judged(routes: &[RouteId], from: Marker, limit: u32) -> Vec<RunRecord>;
     incidents(limit: u32) -> Vec<Incident>;
     incident(id: &IncidentId) -> Option<Incident>;
     deploys(limit: u32) -> Vec<Deploy>;

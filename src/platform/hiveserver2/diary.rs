@@ -34,20 +34,28 @@ const WRITES: Duration = Duration::from_secs(18);
 impl Diary for HiveServer2 {
     async fn write(&self, batch: &Batch) -> Result<(), PlatformError> {
         let (engine, table) = (self.settings.engine, self.entries_table(&batch.table));
-        let mut statements = Vec::new();
-        if !self.known().tables.contains(&table) {
-            statements.push(self.creation(&table));
-        }
-        let names = Dialect::names(&ENTRY_COLUMNS);
-        let insert = |entries| format!("INSERT INTO {table} ({names}) VALUES {entries}");
-        statements.extend(engine.dialect().entries(batch, CHUNK).map(insert));
-        for statement in statements {
-            if let Err(error) = self.tell(&statement, WRITES).await {
-                self.forget();
-                return Err(error);
+        let failed = |error: PlatformError| {
+            self.forget();
+            // What is only late is gone on with.
+            if error.answered() {
+                self.written.forget();
             }
+            Err(error)
+        };
+        if !self.known().tables.contains(&table) {
+            if let Err(error) = self.tell(&self.creation(&table), WRITES).await {
+                return failed(error);
+            }
+            self.known().tables.insert(table.clone());
         }
-        self.known().tables.insert(table);
+        let dialect = engine.dialect();
+        for (nth, entries) in dialect.entries(batch, CHUNK).enumerate().skip(self.written.of(batch)) {
+            let names = Dialect::names(&ENTRY_COLUMNS);
+            if let Err(error) = self.tell(&format!("INSERT INTO {table} ({names}) VALUES {entries}"), WRITES).await {
+                return failed(error);
+            }
+            self.written.note(batch, nth + 1);
+        }
         Ok(())
     }
 

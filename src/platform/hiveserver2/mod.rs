@@ -45,7 +45,7 @@ use self::{
 };
 use super::{
     Handle, Job, JobState, Platform, PlatformError, Progress, Resume,
-    diary::{self as diaries, Diary},
+    diary::{self as diaries, Diary, Written},
 };
 use crate::{
     canary::{Mode, Phase, Run, Sample},
@@ -78,6 +78,8 @@ struct HiveServer2 {
     idle: Mutex<Vec<Session>>,
     known: Mutex<Known>,
     flights: Mutex<Flights>,
+    /// How far entries of the diary have been written.
+    written: Written,
     /// What is being made ready. It outlives a call that could not wait for it.
     chore: tokio::sync::Mutex<Option<Chore>>,
 }
@@ -106,6 +108,7 @@ impl HiveServer2 {
             idle: Mutex::default(),
             known: Mutex::default(),
             flights: Mutex::default(),
+            written: Written::default(),
             chore: tokio::sync::Mutex::default(),
         }
     }

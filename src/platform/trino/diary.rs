@@ -28,13 +28,18 @@ impl Diary for Trino {
             self.ask(create).await.map_err(Unasked::refused)?;
             self.known().made.insert(table.clone());
         }
-        for entries in DIALECT.entries(batch, CHUNK) {
-            let written =
-                self.ask(format!("INSERT INTO {table} ({}) VALUES {entries}", Dialect::names(&ENTRY_COLUMNS)));
-            if let Err(error) = written.await {
-                // Perhaps the table is gone: a memory catalog forgets with its server.
-                self.known().made.remove(&table);
-                return Err(error.refused());
+        for (nth, entries) in DIALECT.entries(batch, CHUNK).enumerate().skip(self.written.of(batch)) {
+            let names = Dialect::names(&ENTRY_COLUMNS);
+            match self.ask(format!("INSERT INTO {table} ({names}) VALUES {entries}")).await {
+                Ok(_) => self.written.note(batch, nth + 1),
+                Err(error) => {
+                    // Perhaps the table is gone: a memory catalog forgets with its server.
+                    self.known().made.remove(&table);
+                    if matches!(error, Unasked::Failed(_)) {
+                        self.written.forget();
+                    }
+                    return Err(error.refused());
+                }
             }
         }
         Ok(())

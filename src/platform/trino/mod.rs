@@ -39,7 +39,11 @@ use self::{
     settings::Output,
     ticket::{End, Ticket},
 };
-use super::{Handle, Job, JobState, Platform, PlatformError, Resume, diary::Diary, past::Past};
+use super::{
+    Handle, Job, JobState, Platform, PlatformError, Resume,
+    diary::{Diary, Written},
+    past::Past,
+};
 use crate::{
     canary::{Marker, Mode, Phase, Run, Sample},
     config::{Opening, Problems},
@@ -70,6 +74,7 @@ pub struct Trino {
     api: Api,
     cluster: Cluster,
     known: Mutex<Known>,
+    written: Written,
 }
 
 /// What this process has done and found out.
@@ -90,7 +95,7 @@ struct Known {
 impl Trino {
     /// A driver. Touches no network.
     pub fn new(cluster: Cluster) -> Self {
-        Self { api: cluster.api(), cluster, known: Mutex::default() }
+        Self { api: cluster.api(), cluster, known: Mutex::default(), written: Written::default() }
     }
 
     /// Never held across an await.

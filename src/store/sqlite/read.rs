@@ -116,10 +116,19 @@ impl Reader {
         Ok(self.with_reports(found)?.pop())
     }
 
-    /// Runs from a marker on that have a verdict for good, the newest first.
-    pub(super) fn judged(&mut self, from: Marker, limit: u32) -> Rows<Vec<RunRecord>> {
-        let sql = format!("{RUN} WHERE marker >= ?1 AND pending = 0 ORDER BY marker DESC LIMIT ?2");
-        self.records(&sql, params![key(from), limit])
+    /// Runs of these routes, from a marker on, that have a verdict for good: the newest of all of them.
+    pub(super) fn judged(&mut self, routes: &[RouteId], from: Marker, limit: u32) -> Rows<Vec<RunRecord>> {
+        let of_route = "shape IN (SELECT id FROM shapes WHERE route = ?1)";
+        let sql = format!("{RUN} WHERE {of_route} AND marker >= ?2 AND pending = 0 ORDER BY marker DESC LIMIT ?3");
+        let mut found = Vec::new();
+        for route in routes {
+            found.append(&mut self.records(&sql, params![route_key(*route), key(from), limit])?);
+            if found.len() > limit as usize {
+                found.sort_by_key(|record| std::cmp::Reverse(record.run.marker));
+                found.truncate(limit as usize);
+            }
+        }
+        Ok(found)
     }
 
     /// The same records, with the reports that some of their runs must bring.
