@@ -5,6 +5,7 @@ mod driver;
 mod losses;
 mod malice;
 mod mariadb;
+mod past;
 mod watch;
 
 use crate::fixtures::trino::Flavor;
@@ -46,6 +47,10 @@ for_both! {
     losses::only_the_target_that_loses_rows_is_named;
     losses::a_rotated_password_is_the_targets_and_not_the_platforms;
     losses::a_stopped_or_locked_target_cannot_be_seen_and_the_platform_is_spared;
+    past::a_list_that_shifts_while_it_is_read_tells_each_query_once;
+    past::a_statement_says_where_its_rows_go_whatever_it_is_written_like;
+    past::exactly_the_customers_whose_rows_the_target_lost_are_named;
+    past::what_customers_write_and_no_route_covers_comes_with_what_closes_it;
 }
 
 for_both! {

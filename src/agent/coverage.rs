@@ -165,7 +165,7 @@ impl Watched {
         });
         let fleet = Fleet {
             runners: runners.collect(),
-            targets: plan.targets.iter().map(sink).collect(),
+            targets: plan.targets.iter().map(|target| sink(plan, target)).collect(),
             routes: plan.routes.clone(),
             landings: plan.landings.clone(),
             taken: [
@@ -230,12 +230,8 @@ fn sends(plan: &OpenPlan, platform: &PlatformPlan<Arc<dyn Platform>>, past: &dyn
     platform.jobs.iter().filter_map(set).collect()
 }
 
-fn sink(target: &TargetPlan<Arc<dyn Target>>) -> Sink {
-    let schemes = match &target.schemes[..] {
-        [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
-        written => written.to_vec(),
-    };
-    Sink { name: target.name.clone(), kind: target.kind, schemes }
+fn sink(plan: &OpenPlan, target: &TargetPlan<Arc<dyn Target>>) -> Sink {
+    Sink { name: target.name.clone(), kind: target.kind, schemes: past::schemes(plan, target) }
 }
 
 /// Whose jobs a platform shows, as a number that holds for this process.
@@ -288,11 +284,12 @@ impl Reading<'_> {
         };
         let since = self.survey.at.minus(self.survey.within);
         let read = past::read(past, since, Bounds::default(), self.clock, self.dice).await;
+        let lacks = read.lacks(since);
         for job in read.jobs {
             self.job(account, job);
         }
         show(self.seen.len() as u64);
-        read.cut.or(unread).map_or(Ok(()), Err)
+        lacks.or(unread).map_or(Ok(()), Err)
     }
 
     /// What stands, asked again where that may help.

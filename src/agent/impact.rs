@@ -102,10 +102,7 @@ impl Scenery {
             scenery.scene.platforms.push(Ground { name, labels, jobs });
         }
         for target in &plan.targets {
-            let schemes = match &target.schemes[..] {
-                [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
-                written => written.to_vec(),
-            };
+            let schemes = past::schemes(plan, target);
             let (name, labels) = (target.name.to_string(), target.labels.clone());
             scenery.scene.targets.push(Sink { name, labels, schemes });
         }
@@ -156,6 +153,10 @@ pub(super) async fn impact(
         let Some(past) = access.pad.driver.past() else { continue };
         let read = past::read(past, since, Bounds::default(), &craft.clock, &craft.dice).await;
         let outputs = outputs(number, &read.jobs);
+        let hidden = |job: &&PastJob| {
+            hidden(number, job).is_some_and(|job| struck(&job, &bracket, &sets, &scenery.scene).is_some())
+        };
+        let hidden = read.jobs.iter().filter(hidden).count();
         let mut at_work = 0;
         for output in outputs {
             if !output.is_over {
@@ -173,8 +174,16 @@ pub(super) async fn impact(
             let whose = platforms.join(", ");
             found.notes.push(format!("{at_work} jobs with an output ({whose}) are still at work: ask again later"));
         }
-        found.is_whole &= read.cut.is_none();
-        found.accounts.push(Account { platforms, jobs: read.jobs.len(), since, cut: read.cut });
+        if hidden > 0 {
+            let whose = platforms.join(", ");
+            found.notes.push(format!(
+                "{hidden} jobs ({whose}) may have written something, and the platform does not say where: not listed"
+            ));
+        }
+        // What ended before the bracket was not hit, whoever has forgotten it.
+        let cut = read.lacks(bracket.from());
+        found.is_whole &= cut.is_none() && hidden == 0;
+        found.accounts.push(Account { platforms, jobs: read.jobs.len(), since, cut });
     }
     show(scenery.accounts.len(), scenery.accounts.len());
     hits.sort_by(|(one, a), (other, b)| (one, &a.job_id).cmp(&(other, &b.job_id)));
@@ -319,6 +328,22 @@ fn outputs(account: usize, read: &[PastJob]) -> Vec<Output<'_>> {
         Some((job, is_over))
     };
     read.iter().filter_map(|past| output(past).map(|(job, is_over)| Output { job, past, is_over })).collect()
+}
+
+/// A customer's job that ended well, of which nobody knows whether it has an output.
+fn hidden(account: usize, past: &PastJob) -> Option<impact::Job> {
+    let may_have = past.hides_output && !past.is_canary && past.ended == Ended::Success;
+    may_have.then(|| impact::Job {
+        account,
+        id: past.id.clone(),
+        owner: None,
+        fields: past.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        scheme: None,
+        mode: None,
+        started_at: past.started_at,
+        ended_at: past.ended_at,
+        wrote: span(past),
+    })
 }
 
 fn span(job: &PastJob) -> Option<Span> {

@@ -2,19 +2,22 @@
 //!
 //! Jobs are numbered from the newest. What comes in meanwhile shifts the numbers up, what goes shifts them
 //! down. So each look begins within what was seen before: it goes on from a job that is known, or it goes
-//! back until one is met. Each job is told once, none is left out, and where a bound ended it that is said.
+//! back until one is met. Each job is told once, none is left out, and where a bound ended it that is said, and
+//! so is how far back a platform remembers that forgets.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tracing::debug;
 
-use super::{clock::Clock, craft::Dice};
+use super::{clock::Clock, craft::Dice, lifecycle::OpenPlan};
 use crate::{
     canary::Timestamp,
+    config::TargetPlan,
     platform::{
         PlatformError,
-        past::{Page, Past, PastJob},
+        past::{Ended, Page, Past, PastJob},
     },
+    target::Target,
 };
 
 /// Jobs in one look: few enough for an answer of a few megabytes, queries included.
@@ -53,12 +56,38 @@ pub struct Read {
     pub jobs: Vec<PastJob>,
     /// Why some that should have been read were not; none: all were.
     pub cut: Option<String>,
+    /// Jobs that had ended by then may have been forgotten before they were read. None: the platform forgets none.
+    pub remembers_from: Option<Timestamp>,
+}
+
+impl Read {
+    /// Why some of the jobs that ended since then may not be here; none: all are.
+    pub fn lacks(&self, since: Timestamp) -> Option<String> {
+        let forgotten = |from| format!("the platform may have forgotten jobs that had ended by {from}");
+        self.cut.clone().or_else(|| self.remembers_from.filter(|from| *from >= since).map(forgotten))
+    }
+}
+
+/// Schemes of outputs that lead to a target's like: those that the config says, or those of its kind; and what
+/// platforms with names of their own call it.
+pub(super) fn schemes(plan: &OpenPlan, target: &TargetPlan<Arc<dyn Target>>) -> Vec<String> {
+    let mut schemes = match &target.schemes[..] {
+        [] => target.driver.schemes().iter().map(|scheme| (*scheme).to_owned()).collect(),
+        written => written.to_vec(),
+    };
+    for platform in &plan.platforms {
+        let called = platform.driver.past().and_then(|past| past.calls(target.name.as_str()));
+        schemes.extend(called.filter(|scheme| !schemes.contains(scheme)));
+    }
+    schemes
 }
 
 /// Reads all jobs that were created at or after `since`, and some before.
 pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clock, dice: &Dice) -> Read {
     let ends_at = clock.now().plus(bounds.time);
     let mut reading = Reading { known: HashMap::new(), read: Read::default(), looks: 0 };
+    // Nothing is known yet of what a platform that forgets still has.
+    reading.read.remembers_from = past.forgets().then_some(clock.now());
     let (mut skip, mut size, mut back) = (0, PAGE, 0);
     // How many one look has brought, so that fewer are the end of the list and no cap; and good looks in a row.
     let (mut proven, mut calm) = (0, 0);
@@ -97,7 +126,7 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
         let is_older = |job: &PastJob| job.created_at.is_some_and(|at| at < since);
         let reached = !page.jobs.is_empty() && page.jobs.iter().all(is_older);
         let is_last = page.is_last;
-        reading.take(page);
+        reading.take(page, clock.now());
         if reached || (is_last && (asked <= proven || (skip == 0 && told == 0))) {
             return reading.read;
         }
@@ -122,7 +151,13 @@ struct Reading {
 
 impl Reading {
     /// Keeps what is new, and what is newer of what is known.
-    fn take(&mut self, page: Page) {
+    fn take(&mut self, page: Page, now: Timestamp) {
+        if let Some(from) = &mut self.read.remembers_from {
+            // Of each look anew, the last of which is the furthest back: what it still has was there all the while.
+            // What an earlier one had may have gone since, and more with it.
+            let over = page.jobs.iter().filter(|job| job.ended != Ended::AtWork).filter_map(|job| job.ended_at);
+            *from = over.min().unwrap_or(now);
+        }
         for job in page.jobs {
             match self.known.get(&job.id) {
                 Some(at) => self.read.jobs[*at] = job,

@@ -32,6 +32,8 @@ pub struct PastJob {
     pub rows: Option<u64>,
     /// Where its result was to go; none: nowhere.
     pub output: Option<Output>,
+    /// It may have written something, and the platform does not say where.
+    pub hides_output: bool,
     /// It carries the marker of a canary: ours, not a customer's.
     pub is_canary: bool,
 }
@@ -123,6 +125,17 @@ pub trait Past: Send + Sync {
     /// show different ones of them. It holds no secret. None: as their keys say.
     fn tenant(&self) -> Option<String> {
         self.account()
+    }
+
+    /// Its list is short: what is over goes from it, in the order in which it ended. Only a job that is still
+    /// there proves that those that ended after it are.
+    fn forgets(&self) -> bool {
+        false
+    }
+
+    /// The scheme of outputs that lead to a target of ours, where the platform has a name of its own for that.
+    fn calls(&self, _target: &str) -> Option<String> {
+        None
     }
 
     /// The tables of another platform of the same account, called so, whose jobs have these fields instead.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use landfall::{
-    agent::{Agent, Clock, Confirms, Dice, Hearer, lifecycle::Parts},
+    agent::{Agent, Clock, Confirms, Dice, Hearer, coverage::WITHIN, impact::Asked, lifecycle::Parts},
     canary::{Route, Run, Verdict},
     cli::kinds,
-    detect::Change,
+    detect::{Change, Incident, coverage::Coverage, impact::Impact},
     platform::Platform,
     store::{Notice, memory::Memory},
     target::{Target, webhook::Intake},
@@ -91,6 +91,11 @@ impl Scene {
             self.config,
             "[target.{target}.mysql]\nurl = {url}\nresult_url = {deliver}\ntable = \"{table}\"\n"
         );
+    }
+
+    /// Tables of any kind, as a config has them.
+    pub(super) fn section(&mut self, section: &str) {
+        let _ = writeln!(self.config, "{section}\n");
     }
 
     /// A canary; `terms` are its other keys.
@@ -210,6 +215,17 @@ impl Watch {
     /// What was heard so far.
     pub(super) fn look<T>(&self, with: impl FnOnce(&Record) -> T) -> T {
         with(&self.ear.0.lock().expect("whole"))
+    }
+
+    /// What an incident did to customers.
+    pub(super) async fn impact(&self, incident: Incident) -> Impact {
+        let asked = Asked { incident, longest_job: Duration::from_secs(3_600), check: false };
+        self.agent.impact(&asked, |_, _| ()).await.expect("an answer")
+    }
+
+    /// What customers use, and what of it is covered.
+    pub(super) async fn coverage(&self) -> Coverage {
+        self.agent.coverage(WITHIN, |_| ()).await.expect("a daemon")
     }
 
     pub(super) async fn stop(self) {

@@ -19,6 +19,7 @@ fn query(id: &str, from: i64, until: i64) -> PastJob {
         ended_at: Some(at(until)),
         rows: Some(7),
         output: Shown::read("postgresql://u:p@db/d/t"),
+        hides_output: false,
         is_canary: false,
     }
 }
@@ -81,6 +82,28 @@ fn only_what_says_that_it_ended_well_can_have_lost_its_output_silently() {
     assert_eq!(told(&[PastJob { output: None, ..query("1", 10, 20) }]), []);
     let ours = PastJob { is_canary: true, ..linked(query("2", 10, 20), "3") };
     assert_eq!(told(&[export("3", "2", 17, 20), ours]), []);
+}
+
+#[test]
+fn a_query_that_writes_itself_wrote_while_it_was_at_work() {
+    let statement = PastJob { fields: vec![("type", "trino".to_owned())], ..query("1", 10, 20) };
+    let wrote = Span { from: at(10), until: at(21) };
+    assert_eq!(told(&[statement]), [("1".to_owned(), Some(wrote), true, Some("trino".to_owned()))]);
+}
+
+#[test]
+fn a_job_may_hide_an_output_only_if_it_is_a_customers_and_ended_well() {
+    let prepared = PastJob { output: None, hides_output: true, ..query("1", 10, 20) };
+    assert_eq!(told(std::slice::from_ref(&prepared)), []);
+    let wrote = hidden(0, &prepared).expect("it may").wrote;
+    assert_eq!(wrote, Some(Span { from: at(10), until: at(21) }));
+    for other in [
+        PastJob { hides_output: false, ..prepared.clone() },
+        PastJob { is_canary: true, ..prepared.clone() },
+        PastJob { ended: Ended::Error, ..prepared.clone() },
+    ] {
+        assert_eq!(hidden(0, &other), None);
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct State {
     broken: BTreeSet<u64>,
     /// One look in so many is refused.
     refuses: u32,
+    /// What goes is what ended first.
+    forgets: bool,
     looks: usize,
 }
 
@@ -47,22 +49,30 @@ impl Shifting {
             longest: usize::MAX,
             broken: BTreeSet::new(),
             refuses: 0,
+            forgets: false,
             looks: 0,
         }
     }
 }
 
+/// When a job ended: not in the order in which they began. None: it is still at work.
+fn ended(number: u64) -> Option<u64> {
+    (!number.is_multiple_of(97)).then_some(number + number * 7_919 % if number.is_multiple_of(13) { 900 } else { 23 })
+}
+
 fn job(number: u64) -> PastJob {
+    let ended = ended(number);
     PastJob {
         id: number.to_string(),
         owner: None,
         fields: Vec::new(),
-        ended: Ended::Success,
+        ended: if ended.is_some() { Ended::Success } else { Ended::AtWork },
         created_at: Some(Timestamp::from_secs(number as i64)),
         started_at: None,
-        ended_at: None,
+        ended_at: ended.map(|at| Timestamp::from_secs(at as i64)),
         rows: None,
         output: None,
+        hides_output: false,
         is_canary: false,
     }
 }
@@ -87,7 +97,14 @@ impl Past for Shifting {
         }
         for _ in 0..state.dice.usize(0..=goes).min(state.jobs.len()) {
             let n = state.jobs.len();
-            let at = state.dice.usize(..n);
+            // What has not ended yet, when the newest begins, is still at work.
+            let over = |(at, job): (usize, &u64)| Some((ended(*job).filter(|ended| *ended <= state.next)?, at));
+            let first = state.jobs.iter().enumerate().filter_map(over).min();
+            let at = match first {
+                Some((_, at)) if state.forgets => at,
+                None if state.forgets => break,
+                _ => state.dice.usize(..n),
+            };
             let number = state.jobs.remove(at).expect("one");
             state.gone.insert(number);
         }
@@ -104,6 +121,10 @@ impl Past for Shifting {
 
     fn again(&self, _job: &PastJob) -> Option<String> {
         None
+    }
+
+    fn forgets(&self) -> bool {
+        self.0.lock().expect("not poisoned").forgets
     }
 }
 
@@ -141,6 +162,33 @@ async fn each_job_is_read_once_and_none_is_left_out_however_the_list_shifts() {
         let (read, out, looks) = left_out(state, since).await;
         assert_eq!((&out[..], &read.cut), (&[][..], &None), "seed {seed} of {n} since {since} in {looks} looks");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_platform_has_forgotten_is_never_called_read() {
+    let mut proven = 0;
+    for seed in 0..300 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let n = dice.u64(1..3_000);
+        let state = State {
+            comes: [0, 3, 60][dice.usize(..3)],
+            goes: [0, 3, 60, 400][dice.usize(..4)],
+            cap: [usize::MAX, 120, 500][dice.usize(..3)],
+            forgets: true,
+            ..Shifting::of(n, seed)
+        };
+        let (read, ..) = left_out(state, 0).await;
+        let told: BTreeSet<u64> = read.jobs.iter().map(|job| job.id.parse().expect("a number")).collect();
+        let from = read.remembers_from.expect("it forgets");
+        // Whatever was there when it began to read and ended since then has been read.
+        let since = |number: &u64| ended(*number).is_some_and(|at| Timestamp::from_secs(at as i64) > from);
+        let missing: Vec<u64> = (0..n).filter(since).filter(|number| !told.contains(number)).collect();
+        assert!(missing.is_empty(), "seed {seed}: {missing:?} of {n} from {from}");
+        proven += usize::from(from < Timestamp::from_secs(n as i64));
+        assert!(read.lacks(from).is_some() && read.lacks(from.plus(Duration::from_secs(1))).is_none());
+    }
+    // And most of what is there is known to be.
+    assert!(proven > 200, "{proven}");
 }
 
 #[tokio::test(start_paused = true)]

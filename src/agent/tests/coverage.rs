@@ -127,6 +127,7 @@ fn job(id: &str, engine: &str, ago: Duration, output: Option<Output>) -> PastJob
         ended_at: None,
         rows: None,
         output,
+        hides_output: false,
         is_canary: false,
     }
 }

@@ -8,6 +8,9 @@ use crate::canary::Mode;
 /// Longest name of a canary, before a number that tells it from another.
 const LONGEST_NAME: usize = 58;
 
+/// What stands for the scheme of an output whose place is not told.
+const UNTOLD: &str = "name";
+
 /// Names that are taken, and what was written already.
 pub(super) struct Names {
     platforms: BTreeSet<String>,
@@ -50,6 +53,7 @@ impl Closing<'_> {
     pub(super) fn tables(&self, names: &mut Names) -> Result<String, String> {
         let kind = match &self.key.into {
             Ok(kind) => *kind,
+            Err(name) if self.is_named() => return Err(unnamed(name)),
             Err(scheme) => return Err(format!("there is no kind of target for `{scheme}` yet")),
         };
         let mode = self.key.mode.ok_or("how it is written is not a mode that is known here")?;
@@ -65,6 +69,11 @@ impl Closing<'_> {
         let canary = fresh(&mut names.canaries, &format!("covers-{platform}-{target}-{mode}"));
         tables.push_str(&table(&canary, &platform, &target, mode, pace));
         Ok(tables)
+    }
+
+    /// Its jobs run where targets have names of the platform's own.
+    fn is_named(&self) -> bool {
+        self.fleet.running(self.survey, self.key).any(|runner| runner.outputs.is_some())
     }
 
     /// A platform that runs such jobs: one that is there, or a new one beside those of the same account.
@@ -118,6 +127,17 @@ impl Closing<'_> {
         names.new_targets.push((kind, name.clone()));
         name
     }
+}
+
+/// Why a name of the platform's own leads nowhere yet. Its kind is nowhere told.
+fn unnamed(name: &str) -> String {
+    if name == UNTOLD {
+        return "the platform does not say where it goes".to_owned();
+    }
+    format!(
+        "nothing says what kind of target `{name}` is: write schemes = [\"{name}\"] into one, or what the platform calls \
+         it into the platform's `outputs`"
+    )
 }
 
 fn table(canary: &str, platform: &str, target: &str, mode: Mode, pace: Pace) -> String {

@@ -324,6 +324,12 @@ fn a_platform_that_knows_targets_by_names_gets_none_that_it_has_no_name_for() {
         let because = line(unnamed).because.expect("it cannot be closed");
         assert!(because.contains("into its `outputs`"), "{because}");
     }
+    for (unknown, says) in
+        [("presto > own append", "schemes = [\"own\"]"), ("presto > name append", "does not say where")]
+    {
+        let because = line(unknown).because.expect("it cannot be closed");
+        assert!(because.contains(says), "{because}");
+    }
 }
 
 #[test]

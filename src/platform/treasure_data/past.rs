@@ -93,6 +93,7 @@ impl TreasureData {
             ended_at: read_time(&json["end_at"]),
             rows: json["num_records"].as_u64(),
             output: json["result"].as_str().and_then(Output::read),
+            hides_output: false,
             is_canary: json["query"].as_str().is_some_and(|query| Marker::find(query).is_some()),
         })
     }

@@ -7,7 +7,7 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 
-use super::page::Page;
+use super::{page::Page, sessions::Sessions};
 use crate::{
     canary::Secret,
     http::{self, BodyError},
@@ -17,6 +17,9 @@ use crate::{
 
 /// Longest answer read. A page with an error has a Java stack trace in it; rows are few.
 const LARGEST: usize = 4 << 20;
+
+/// Longest list of queries read: each has some two kilobytes and its statement.
+const LARGEST_LIST: usize = 32 << 20;
 
 /// Longest address of a next page that is followed: it is kept in the handle.
 const LONGEST_ADDRESS: usize = 2_000;
@@ -91,6 +94,18 @@ impl Api {
         let url = self.own(next)?;
         let answer = self.send(self.client.request(Method::GET, url)).await?;
         self.page(answer).await
+    }
+
+    /// The sessions of the queries that the server knows. None where it does not tell, or at too great length:
+    /// they are a help, and no more.
+    pub(super) async fn sessions(&self) -> Sessions {
+        let mut url = self.endpoint.clone();
+        url.path_segments_mut().expect("checked: an http URL has a path").pop_if_empty().extend(["v1", "query"]);
+        let Ok(answer) = self.send(self.client.request(Method::GET, url)).await else { return Sessions::default() };
+        if answer.status().as_u16() != 200 {
+            return Sessions::default();
+        }
+        http::body(answer, LARGEST_LIST).await.map(|body| Sessions::read(&body)).unwrap_or_default()
     }
 
     /// Says that nobody wants further pages, which ends the query.

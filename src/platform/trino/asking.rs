@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// And most pages: a server that gives the next at once, for ever, is not followed for long.
 const MOST_PAGES: usize = 500;
 
+/// What every statement of the driver's own begins with: it is no customer's, and no run's.
+pub(super) const OWN: &str = "/* landfall own */";
+
 /// Why a statement of the driver's own has no result.
 pub(super) enum Unasked {
     /// It could not be sent or followed.
@@ -63,7 +66,8 @@ impl Trino {
     /// The rows that a statement brings.
     pub(super) async fn ask(&self, sql: String) -> Result<Vec<Vec<Json>>, Unasked> {
         let end = Instant::now() + PATIENCE;
-        let mut page = self.api.post(sql, "own").await.map_err(|trouble| Unasked::Trouble(trouble.error()))?;
+        let mut page =
+            self.api.post(format!("{OWN} {sql}"), "own").await.map_err(|trouble| Unasked::Trouble(trouble.error()))?;
         let mut rows = std::mem::take(&mut page.rows);
         for _ in 0..MOST_PAGES {
             if let Some(failure) = page.error {

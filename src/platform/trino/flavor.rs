@@ -10,7 +10,15 @@ pub enum Flavor {
 }
 
 impl Flavor {
-    pub(super) const ALL: [(&'static str, Flavor); 2] = [("trino", Flavor::Trino), ("presto", Flavor::Presto)];
+    pub(super) const ALL: [Flavor; 2] = [Flavor::Trino, Flavor::Presto];
+
+    /// Its name in the config, and the type of its queries.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Flavor::Trino => "trino",
+            Flavor::Presto => "presto",
+        }
+    }
 
     /// Kind and name of an error in `system.runtime.queries`. Presto's list has neither.
     pub(super) fn reasons(self) -> &'static str {

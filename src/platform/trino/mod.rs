@@ -12,10 +12,14 @@ mod course;
 mod diary;
 mod flavor;
 mod page;
+mod past;
 mod seed;
+mod sessions;
 mod settings;
 mod sql;
+mod statement;
 mod ticket;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +39,7 @@ use self::{
     settings::Output,
     ticket::{End, Ticket},
 };
-use super::{Handle, Job, JobState, Platform, PlatformError, Resume, diary::Diary};
+use super::{Handle, Job, JobState, Platform, PlatformError, Resume, diary::Diary, past::Past};
 use crate::{
     canary::{Marker, Mode, Phase, Run, Sample},
     config::{Opening, Problems},
@@ -351,6 +355,10 @@ impl Platform for Trino {
             }
         }
         self.kill(query.as_str()).await
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        Some(self)
     }
 }
 

@@ -263,9 +263,8 @@ fn checked_endpoint(text: &str) -> Result<Url, WrongSetting> {
 }
 
 fn checked_flavor(name: &str) -> Result<Flavor, WrongSetting> {
-    let known = Flavor::ALL.into_iter().find(|(known, _)| *known == name);
-    known.map(|(_, flavor)| flavor).ok_or_else(|| {
-        let hint = match nearest(name, Flavor::ALL.map(|(known, _)| known)) {
+    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| {
+        let hint = match nearest(name, Flavor::ALL.map(Flavor::name)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "flavors are trino and presto".to_owned(),
         };
