@@ -127,6 +127,9 @@ impl Surveyor {
             let of = Uncovered {
                 platform: gap.platform.clone(),
                 engine: gap.engine.clone(),
+                engine_version: gap.engine_version.clone(),
+                pool: gap.pool.clone(),
+                schemes: gap.target_kind.is_none().then(|| gap.schemes.join(",")),
                 target_kind: gap.target_kind.clone(),
                 mode: gap.mode,
             };
