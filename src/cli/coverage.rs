@@ -9,10 +9,11 @@ use std::{
 use anyhow::Result;
 use clap::ValueEnum;
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     exit::{NO, UNSURE, YES},
+    progress::Shown,
     remote::Where,
 };
 use crate::{
@@ -76,7 +77,11 @@ fn within(text: &str) -> Result<Duration, String> {
 pub async fn coverage(args: Args) -> Result<u8> {
     let place = Where::at(args.agent.clone(), args.token_file.clone());
     let body = json!({ "within_seconds": args.within.as_secs() });
-    let found: Coverage = place.find("/api/v1/coverage", body, "coverage", PATIENCE, |_| {}).await?;
+    let mut shown = Shown::new();
+    let found: Result<Coverage> =
+        place.find("/api/v1/coverage", body, "coverage", PATIENCE, |stands| shown.show(&stage(stands))).await;
+    drop(shown);
+    let found = found?;
     let code = code(&found, args.fail_on_gap);
     let mut out = io::stdout().lock();
     match args.format {
@@ -94,6 +99,12 @@ pub async fn coverage(args: Args) -> Result<u8> {
         let _ = writeln!(io::stderr(), "could not ask {}: {}", unheard.platform, unheard.because);
     }
     Ok(code)
+}
+
+/// How far the agent is.
+fn stage(stands: &Value) -> String {
+    let count = |name: &str| stands[name].as_u64().unwrap_or(0);
+    format!("reading customers' jobs: {} of {} accounts, {} jobs", count("read"), count("of"), count("jobs"))
 }
 
 /// A no wins over not knowing.

@@ -18,6 +18,7 @@ pub mod exit;
 pub mod kinds;
 pub mod landings;
 pub mod live;
+mod progress;
 pub mod remote;
 #[cfg(feature = "sandbox")]
 pub mod replay;
