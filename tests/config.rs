@@ -383,6 +383,18 @@ fn check_says_for_each_suspect_how_long_a_fault_of_each_share_stays_unnoticed() 
         assert!(seconds(&better, 0, "p95_s") < seconds(&usual, 0, "p95_s"), "{better}");
     }
 
+    // What a shorter interval buys is what it would say if it were so; what it says of what is stays.
+    let (code, what_if) = power(TWO, &["--what-if", "every=30s"]);
+    let (_, edited) = power(&TWO.replace("\"1m\"", "\"30s\""), &[]);
+    assert_eq!((code, &what_if["what_if"]["every_s"]), (Some(0), &30.into()));
+    for (told, wanted) in [(&what_if, &usual), (&what_if["what_if"], &edited)] {
+        for nth in 0..5 {
+            // Where in a minute it is asked is seen in the first digits after the point.
+            let times = [told, wanted].map(|json| seconds(json, nth, "p95_s").expect("a time"));
+            assert!((times[0] / times[1] - 1.0).abs() < 0.02, "{times:?}");
+        }
+    }
+
     // What is asked of a share.
     let (code, asked) = power(TWO, &["--objective", "0.5%=1d", "--objective", "1%=1h"]);
     assert_eq!((code, &asked["ok"]), (Some(1), &false.into()));
@@ -411,6 +423,10 @@ fn check_shows_people_what_is_asked_of_shares_and_refuses_what_it_cannot_read() 
     assert!(table.contains("a fault of 1% is not noticed within 1h in 95"), "{table}");
     for (more, hint) in [
         (["--objective", "1=12h"], "1%=12h"),
+        (["--objective", "1%=0s"], "1%=12h"),
+        (["--job-time", "4s,"], "4s alone"),
+        (["--job-time=hive=4s", "--job-time=hive=5s"], "platform `hive` has two"),
+        (["--what-if", "30s"], "every=30s"),
         (["--objective", "1%=12"], "no unit"),
         (["--job-time", "spark=4s"], "there is no platform `spark`"),
         (["--job-time", "20s,10s"], "no shorter"),

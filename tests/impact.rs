@@ -321,8 +321,12 @@ async fn an_outage_that_the_agent_saw_itself_names_its_customers_and_a_look_show
     let spared = query(&watched, "hive", 2, &in_the_bucket(&watched, "spared")).await;
     // So long that runs are lost on both sides of it.
     tokio::time::sleep(S(12)).await;
-    watched.mend(broken).await;
     let id = incident["id"].as_str().expect("an id").to_owned();
+    // While it goes on, no list is whole.
+    let (code, answer) = impact(&watched, &id, &[]);
+    let notes = answer["notes"].to_string();
+    assert!(code == 3 && answer["is_whole"] == false && notes.contains("still open"), "{code} {notes}");
+    watched.mend(broken).await;
     let over = async |w: &Watched| {
         let known = w.list("incidents").await?.into_iter().find(|incident| incident["id"] == id.as_str())?;
         (!known["resolved_at"].is_null()).then_some(())
@@ -367,4 +371,41 @@ async fn an_outage_that_the_agent_saw_itself_names_its_customers_and_a_look_show
     let (code, said) = watched.command(&["impact", "inc-nobody"]);
     assert!(code == 2 && said.contains("there is no such incident"), "{said}");
     watched.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_list_arrives_and_how_far_it_is_is_told() {
+    let job = |n: u32| {
+        json!({
+            "job_id": n.to_string(), "platform": "presto", "owner": null, "query_start": null, "end": null,
+            "scheme": "s3", "address": "s3://bucket/".to_owned() + &"a".repeat(488), "mode": "append", "rows": 1,
+            "certain": false, "because": "it may have been written before the first bad run",
+            "again": "b".repeat(600), "check": "c".repeat(60),
+        })
+    };
+    let bracket = json!({
+        "last_good": null, "first_bad": "2026-09-21T13:13:20Z", "last_bad": "2026-09-21T13:15:20Z", "first_good": null,
+        "is_intermittent": false, "asked_at": "2026-09-21T14:13:20Z",
+    });
+    let found = json!({
+        "incident": "inc-1", "outcome": "lost", "suspects": {}, "bracket": bracket, "brackets": [bracket],
+        "jobs": (0..20_000).map(job).collect::<Vec<_>>(), "accounts": [], "notes": [], "is_whole": true,
+    });
+    let list = json!({ "id": "1", "read": 2, "of": 2, "impact": found, "error": null }).to_string();
+    assert!(list.len() > 20 << 20, "{}", list.len());
+    let begun = json!({ "id": "1", "read": 1, "of": 2, "impact": null, "error": null }).to_string();
+    let answers = axum::routing::get(async move || list).post(async move || begun);
+    let router = axum::Router::new().fallback_service(answers);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    command.args(["impact", "inc-1", "--format", "csv", "--agent", &url]).env("LANDFALL_TOKEN", "t");
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("the binary runs");
+    serving.abort();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!((output.status.code(), lines), (Some(0), 20_001), "{said}");
+    assert!(said.starts_with("reading customers' jobs: 1 of 2 accounts\n"), "{said}");
 }

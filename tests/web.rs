@@ -217,12 +217,12 @@ impl House {
                             "impact {} {:?} {}",
                             question.incident.id, question.longest_job, question.check
                         ));
-                        asking.is_at(Accounts { read: 1, of: 2 });
+                        asking.is_at(Accounts { read: 1, of: 2, ..Accounts::default() });
                         reply.send(Ok(()))
                     }
                     Order::Coverage { within, surveying, reply } => {
                         noted.push(format!("coverage {within:?}"));
-                        surveying.is_at(Read { jobs: 3 });
+                        surveying.is_at(Read { jobs: 3, ..Read::default() });
                         reply.send(Ok(()))
                     }
                     Order::Reload { reply } => {

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt, future, stream};
 use tracing::{info, warn};
 
 use super::{
     clock::Clock,
     craft::Dice,
     lifecycle::OpenPlan,
-    past::{self, Bounds},
+    past::{self, Bounds, Read},
 };
 use crate::{
     canary::{PlatformName, Timestamp},
@@ -41,6 +42,22 @@ const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Du
 const EXPORT: &str = "result_export";
 /// The scheme of an output that names a saved connection.
 const NAMED: &str = "name";
+
+/// Accounts that are asked at once: each may take some 100 MB.
+const AT_ONCE: usize = 4;
+/// What stands is waited for so long: what jobs did says more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Jobs that were read.
+    pub jobs: u64,
+    /// Accounts that have been read.
+    pub read: usize,
+    /// All of them.
+    pub of: usize,
+}
 
 /// Asks, compares, and remembers.
 pub struct Surveyor {
@@ -87,8 +104,8 @@ impl Surveyor {
         }
     }
 
-    /// Asks every platform that remembers. `show`: so many jobs were read.
-    pub async fn look(&self, within: Duration, mut show: impl FnMut(u64)) -> Coverage {
+    /// Asks every platform that remembers. `show` is told how far it is.
+    pub async fn look(&self, within: Duration, mut show: impl FnMut(Progress) + Send) -> Coverage {
         let _turn = self.turn.lock().await;
         let watched = Arc::clone(&self.state().watched);
         let survey = watched.survey(within, &self.clock, &self.dice, &mut show).await;
@@ -127,6 +144,9 @@ impl Surveyor {
             let of = Uncovered {
                 platform: gap.platform.clone(),
                 engine: gap.engine.clone(),
+                engine_version: gap.engine_version.clone(),
+                pool: gap.pool.clone(),
+                schemes: gap.target_kind.is_none().then(|| gap.schemes.join(",")),
                 target_kind: gap.target_kind.clone(),
                 mode: gap.mode,
             };
@@ -187,25 +207,33 @@ impl Watched {
         coverage::coverage(survey, &self.fleet, &sibling)
     }
 
-    async fn survey(&self, within: Duration, clock: &Clock, dice: &Dice, show: &mut impl FnMut(u64)) -> Survey {
+    async fn survey(&self, within: Duration, clock: &Clock, dice: &Dice, show: &mut impl FnMut(Progress)) -> Survey {
         let mut reading = Reading {
             survey: Survey::new(clock.now(), within),
-            clock,
-            dice,
             seen: HashSet::new(),
             exports: HashMap::new(),
             connections: HashMap::new(),
         };
         let mut asked: HashSet<String> = HashSet::new();
-        for (name, platform) in &self.platforms {
-            let Some(past) = platform.past() else { continue };
-            // One with the same access is told the same.
-            if past.account().is_some_and(|account| !asked.insert(account)) {
-                continue;
+        // One with the same access is told the same.
+        let mut is_new = |past: &dyn Past| past.account().is_none_or(|account| asked.insert(account));
+        let pasts: Vec<(&PlatformName, &dyn Past)> = (self.platforms.iter())
+            .filter_map(|(name, platform)| Some((name, platform.past()?)))
+            .filter(|(_, past)| is_new(*past))
+            .collect();
+        let mut at = Progress { of: pasts.len(), ..Progress::default() };
+        show(at);
+        let since = reading.survey.at.minus(within);
+        let hearings: Vec<_> =
+            pasts.into_iter().map(|(name, past)| hear(name, past, since, clock, dice).boxed()).collect();
+        let mut heard = stream::iter(hearings).buffered(AT_ONCE);
+        while let Some(heard) = heard.next().await {
+            let platform = heard.platform.clone();
+            if let Err(because) = reading.read(heard, since) {
+                reading.survey.unheard.push(Unheard { platform, because });
             }
-            if let Err(because) = reading.read(name, past, show).await {
-                reading.survey.unheard.push(Unheard { platform: name.clone(), because });
-            }
+            (at.jobs, at.read) = (reading.seen.len() as u64, at.read + 1);
+            show(at);
         }
         reading.survey
     }
@@ -257,11 +285,40 @@ struct Export {
     owner: Option<String>,
 }
 
+/// What one account told.
+struct Heard {
+    platform: PlatformName,
+    account: u64,
+    standing: Result<Vec<Standing>, String>,
+    read: Read,
+}
+
+/// All of one account, as far back as is asked for.
+async fn hear(name: &PlatformName, past: &dyn Past, since: Timestamp, clock: &Clock, dice: &Dice) -> Heard {
+    let standing = async {
+        let late = || Err(format!("no answer within {} s", PATIENCE.as_secs()));
+        let told = tokio::time::timeout(PATIENCE, standing(past, clock)).await;
+        told.map_or_else(|_| late(), |told| told.map_err(|error| error.to_string()))
+    };
+    let read = past::read(past, since, Bounds::default(), clock, dice);
+    let (standing, read) = future::join(standing, read).await;
+    Heard { platform: name.clone(), account: account_of(name, past), standing, read }
+}
+
+/// What stands, asked again where that may help.
+async fn standing(past: &dyn Past, clock: &Clock) -> Result<Vec<Standing>, PlatformError> {
+    for pause in AGAIN {
+        match past.standing().await {
+            Err(error) if error.may_pass() => clock.sleep_until(clock.now().plus(pause)).await,
+            answer => return answer,
+        }
+    }
+    past.standing().await
+}
+
 /// What is being read.
-struct Reading<'a> {
+struct Reading {
     survey: Survey,
-    clock: &'a Clock,
-    dice: &'a Dice,
     /// Jobs, by account and id: two keys may show the same.
     seen: HashSet<(u64, String)>,
     /// Exports by the job whose result they write: that one comes later, being older.
@@ -270,11 +327,11 @@ struct Reading<'a> {
     connections: HashMap<(u64, String), Output>,
 }
 
-impl Reading<'_> {
-    /// All of one account, as far back as is asked for.
-    async fn read(&mut self, name: &PlatformName, past: &dyn Past, show: &mut impl FnMut(u64)) -> Result<(), String> {
-        let account = account_of(name, past);
-        let unread = match self.asked(past).await {
+impl Reading {
+    /// Takes in what an account told, or says what it did not tell.
+    fn read(&mut self, heard: Heard, since: Timestamp) -> Result<(), String> {
+        let Heard { account, standing, read, .. } = heard;
+        let unread = match standing {
             Ok(standing) => {
                 self.standing(account, standing);
                 None
@@ -282,25 +339,11 @@ impl Reading<'_> {
             // The jobs say more than these.
             Err(error) => Some(format!("its connections and schedules cannot be read: {error}")),
         };
-        let since = self.survey.at.minus(self.survey.within);
-        let read = past::read(past, since, Bounds::default(), self.clock, self.dice).await;
         let lacks = read.lacks(since);
         for job in read.jobs {
             self.job(account, job);
         }
-        show(self.seen.len() as u64);
         lacks.or(unread).map_or(Ok(()), Err)
-    }
-
-    /// What stands, asked again where that may help.
-    async fn asked(&self, past: &dyn Past) -> Result<Vec<Standing>, PlatformError> {
-        for pause in AGAIN {
-            match past.standing().await {
-                Err(error) if error.may_pass() => self.clock.sleep_until(self.clock.now().plus(pause)).await,
-                answer => return answer,
-            }
-        }
-        past.standing().await
     }
 
     fn standing(&mut self, account: u64, standing: Vec<Standing>) {

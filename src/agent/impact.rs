@@ -1,10 +1,14 @@
 //! Impact: what an incident did to customers, from the ledger and from what platforms remember.
 
+mod check;
+
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::{
     craft::{Craft, Pad},
@@ -15,13 +19,15 @@ use crate::{
     canary::{Outcome, Phase, PlatformName, RouteId, Timestamp, Verdict},
     detect::{
         Incident,
-        impact::{self, Account, Flown, Ground, Hit, Impact, Scene, Sink, Span, bracket, can_be_silent, struck},
+        impact::{
+            self, Account, Bracket, Flown, Ground, Hit, Impact, Scene, Sink, Span, brackets, can_be_silent, hull,
+            struck,
+        },
         incident::LabelSet,
         verification::Pairs,
     },
     platform::past::{Ended, PastJob},
     store::{RunRecord, Store, StoreError},
-    target::{Stands, TargetError},
 };
 
 /// Jobs on a list at most: more are no list of customers to call.
@@ -30,12 +36,8 @@ const MOST_HITS: usize = 20_000;
 const RUNS: (u32, u32) = (200, 10_000);
 /// Routes whose runs are read: those of an incident are many only in large fleets, and each says the same.
 const ROUTES: usize = 64;
-/// Looks at targets, each a listing of one file, at most.
-const MOST_LOOKS: usize = 2_000;
-/// Longest wait for one.
-const LOOK: Duration = Duration::from_secs(20);
-/// A store's clock may say that a file came so long after its job was over.
-const SETTLES: Duration = Duration::from_secs(60);
+/// Accounts that are read at once: each may take some 100 MB.
+const AT_ONCE: usize = 4;
 /// Platforms tell times in whole seconds, cut.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,34 @@ pub struct Asked {
     pub longest_job: Duration,
     /// Whether targets are looked at too.
     pub check: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Accounts that have been read.
+    pub read: usize,
+    /// All of them.
+    pub of: usize,
+    /// Outputs that have been looked for at their targets.
+    pub looked: usize,
+    /// All of them that are to be.
+    pub to_look: usize,
+}
+
+/// Tells somebody how far it is; several looks at once do.
+struct Shown<F> {
+    at: Progress,
+    show: F,
+}
+
+impl<F: FnMut(Progress)> Shown<F> {
+    fn tell(shown: &Mutex<Self>, change: impl FnOnce(&mut Progress)) {
+        let mut shown: MutexGuard<'_, Self> = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut shown.at);
+        let at = shown.at;
+        (shown.show)(at);
+    }
 }
 
 /// How jobs map to what is watched, and by whose access they are read.
@@ -110,31 +140,37 @@ impl Scenery {
     }
 }
 
-/// Finds it. `show` is told how many accounts of how many have been read.
+/// Finds it. `show` is told how far it is.
 pub(super) async fn impact(
     asked: &Asked,
     craft: &Craft,
     store: &dyn Store,
-    mut show: impl FnMut(usize, usize),
+    show: impl FnMut(Progress) + Send,
 ) -> Result<Impact, StoreError> {
     let Asked { incident, longest_job, check } = asked;
     let (scenery, now) = (&craft.scenery, craft.clock.now());
     let runs = runs(incident, store).await?;
-    let bracket = bracket(incident.onset, incident.resolved_at, &runs, now);
+    let brackets = lasted(incident, &runs, now);
+    let bracket = hull(&brackets);
     let sets: Vec<LabelSet> = [&incident.suspects].into_iter().chain(&incident.also).cloned().collect();
     let mut found = Impact {
         incident: incident.id.to_string(),
         outcome: incident.outcome,
         suspects: Pairs(incident.suspects.clone()),
         bracket,
+        brackets,
         jobs: Vec::new(),
         accounts: Vec::new(),
         notes: Vec::new(),
         is_whole: true,
     };
+    if incident.is_open() {
+        found.notes.push("the incident is still open: ask again when it is over".to_owned());
+        found.is_whole = false;
+    }
     if let Err(why) = can_be_silent(incident.outcome) {
         found.notes.push(why.to_owned());
-        found.is_whole = incident.outcome != Outcome::Unknown;
+        found.is_whole &= incident.outcome != Outcome::Unknown;
         return Ok(found);
     }
     if bracket.last_good.is_none() {
@@ -148,23 +184,35 @@ pub(super) async fn impact(
     }
     let since = bracket.from().minus(*longest_job);
     let mut hits: Vec<(Timestamp, Hit)> = Vec::new();
-    for (number, access) in scenery.accounts.iter().enumerate() {
-        show(number, scenery.accounts.len());
-        let Some(past) = access.pad.driver.past() else { continue };
-        let read = past::read(past, since, Bounds::default(), &craft.clock, &craft.dice).await;
+    let shown = Mutex::new(Shown { at: Progress { of: scenery.accounts.len(), ..Progress::default() }, show });
+    Shown::tell(&shown, |_| ());
+    let pasts = scenery.accounts.iter().enumerate();
+    let pasts = pasts.filter_map(|(number, access)| Some((number, access, access.pad.driver.past()?)));
+    let reading: Vec<_> = pasts
+        .map(|(number, access, past)| {
+            let shown = &shown;
+            let read = async move {
+                let read = past::read(past, since, Bounds::default(), &craft.clock, &craft.dice).await;
+                Shown::tell(shown, |at| at.read += 1);
+                (number, access, past, read)
+            };
+            read.boxed()
+        })
+        .collect();
+    let mut reading = stream::iter(reading).buffered(AT_ONCE);
+    while let Some((number, access, past, read)) = reading.next().await {
         let outputs = outputs(number, &read.jobs);
         let hidden = |job: &&PastJob| {
-            hidden(number, job).is_some_and(|job| struck(&job, &bracket, &sets, &scenery.scene).is_some())
+            hidden(number, job).is_some_and(|job| struck(&job, &found.brackets, &sets, &scenery.scene).is_some())
         };
         let hidden = read.jobs.iter().filter(hidden).count();
         let mut at_work = 0;
         for output in outputs {
             if !output.is_over {
-                let began = output.job.started_at.is_some_and(|at| at < bracket.until());
-                at_work += usize::from(began);
+                at_work += usize::from(may_be_hit_yet(output.job, now, &found.brackets, &sets, &scenery.scene));
                 continue;
             }
-            let Some(struck) = struck(&output.job, &bracket, &sets, &scenery.scene) else { continue };
+            let Some(struck) = struck(&output.job, &found.brackets, &sets, &scenery.scene) else { continue };
             let when = output.job.wrote.map_or(bracket.from(), |wrote| wrote.from);
             let again = past.again(output.past);
             hits.push((when, hit(output, struck, again)));
@@ -172,7 +220,9 @@ pub(super) async fn impact(
         let platforms: Vec<String> = access.platforms.iter().map(ToString::to_string).collect();
         if at_work > 0 {
             let whose = platforms.join(", ");
-            found.notes.push(format!("{at_work} jobs with an output ({whose}) are still at work: ask again later"));
+            found
+                .notes
+                .push(format!("{at_work} jobs ({whose}) that may have been hit are still at work: ask again later"));
         }
         if hidden > 0 {
             let whose = platforms.join(", ");
@@ -182,10 +232,9 @@ pub(super) async fn impact(
         }
         // What ended before the bracket was not hit, whoever has forgotten it.
         let cut = read.lacks(bracket.from());
-        found.is_whole &= cut.is_none() && hidden == 0;
+        found.is_whole &= cut.is_none() && hidden == 0 && at_work == 0;
         found.accounts.push(Account { platforms, jobs: read.jobs.len(), since, cut });
     }
-    show(scenery.accounts.len(), scenery.accounts.len());
     hits.sort_by(|(one, a), (other, b)| (one, &a.job_id).cmp(&(other, &b.job_id)));
     if hits.len() > MOST_HITS {
         found.notes.push(format!("{} jobs were hit; the first {MOST_HITS} are listed", hits.len()));
@@ -194,62 +243,12 @@ pub(super) async fn impact(
     }
     found.jobs = hits.into_iter().map(|(_, hit)| hit).collect();
     if *check {
-        look_at_targets(&mut found.jobs, craft).await;
+        check::look_at_targets(&mut found.jobs, craft, |looked, to_look| {
+            Shown::tell(&shown, |at| (at.looked, at.to_look) = (looked, to_look));
+        })
+        .await;
     }
     Ok(found)
-}
-
-/// Looks where outputs were to go, as far as that proves anything.
-async fn look_at_targets(jobs: &mut [Hit], craft: &Craft) {
-    let mut looks = 0;
-    for hit in jobs {
-        if looks == MOST_LOOKS {
-            hit.check = Some(format!("not looked at: {MOST_LOOKS} looks are the most"));
-            continue;
-        }
-        let mut seen = None;
-        for (target, _) in craft.targets.values() {
-            let look = tokio::time::timeout(LOOK, target.stands(&hit.address)).await;
-            let late = || Some(Err(TargetError::Unreachable { detail: "no answer in time".to_owned() }));
-            if let Some(stands) = look.unwrap_or_else(|_| late()) {
-                looks += 1;
-                seen = Some(stands);
-                break;
-            }
-        }
-        hit.check = Some(match seen {
-            Some(Ok(stands)) => told(hit, stands),
-            Some(Err(error)) => format!("cannot be seen: {error}"),
-            None => format!("cannot be checked: {}", unchecked(&hit.scheme)),
-        });
-    }
-}
-
-/// What stands at a target, beside when the job was at work.
-fn told(hit: &Hit, stands: Stands) -> String {
-    let Stands::File { bytes, written_at } = stands else {
-        return "nothing is there: it was not written, or taken away since".to_owned();
-    };
-    match (written_at, hit.query_start, hit.end) {
-        (Some(at), Some(start), _) if at < start => {
-            format!("{bytes} bytes are there, written at {at}, before this job began: not by it")
-        }
-        (Some(at), _, Some(end)) if at > end.plus(SETTLES) => {
-            format!("{bytes} bytes are there, written at {at}, after this job was over: by another")
-        }
-        (Some(at), ..) => format!("{bytes} bytes are there, written at {at}, while this job was at work"),
-        (None, ..) => format!("{bytes} bytes are there; when they were written, the target does not say"),
-    }
-}
-
-/// Why nothing that the agent may read would prove anything.
-fn unchecked(scheme: &str) -> &'static str {
-    match scheme {
-        "web" | "webs" | "http" | "https" => "a receiver cannot be asked what it was sent",
-        "name" | "json" => "the platform does not say where it went",
-        "s3" | "s3_v2" | "gcs" | "gs" | "azblob" | "sftp" | "sftp_v2" | "ftp" | "file" => "no target of ours is there",
-        _ => "in a table nothing tells one job's rows from others', and the agent reads no rows but its own",
-    }
 }
 
 fn hit(output: Output<'_>, struck: impact::Struck, again: Option<String>) -> Hit {
@@ -330,6 +329,14 @@ fn outputs(account: usize, read: &[PastJob]) -> Vec<Output<'_>> {
     read.iter().filter_map(|past| output(past).map(|(job, is_over)| Output { job, past, is_over })).collect()
 }
 
+/// Whether a job that is still at work may have written its output already, where and while the fault was.
+fn may_be_hit_yet(job: impact::Job, now: Timestamp, brackets: &[Bracket], sets: &[LabelSet], scene: &Scene) -> bool {
+    // What has not begun has written nothing.
+    let Some(from) = job.started_at else { return false };
+    let wrote = Some(Span { from, until: now.max(from) });
+    struck(&impact::Job { wrote, ..job }, brackets, sets, scene).is_some()
+}
+
 /// A customer's job that ended well, of which nobody knows whether it has an output.
 fn hidden(account: usize, past: &PastJob) -> Option<impact::Job> {
     let may_have = past.hides_output && !past.is_canary && past.ended == Ended::Success;
@@ -349,6 +356,16 @@ fn hidden(account: usize, past: &PastJob) -> Option<impact::Job> {
 fn span(job: &PastJob) -> Option<Span> {
     let from = job.started_at.or(job.created_at)?;
     Some(Span { from, until: job.ended_at?.plus(CUT).max(from) })
+}
+
+/// When its fault was there.
+fn lasted(incident: &Incident, runs: &[Flown], now: Timestamp) -> Vec<Bracket> {
+    let mut brackets = brackets(incident.onset, incident.resolved_at, runs, now);
+    if let ([one], Some(_)) = (&mut brackets[..], incident.reopened_at) {
+        // It was over in between, and the ledger no longer has the good runs that say when.
+        one.is_intermittent = true;
+    }
+    brackets
 }
 
 /// What the ledger knows of the runs on an incident's routes.
@@ -391,7 +408,7 @@ fn flown(incident: &Incident, record: &RunRecord) -> Option<Flown> {
         outcome if outcome.family() == Some(incident.family) && (is_named || within) => true,
         _ => return None,
     };
-    Some(Flown { wrote: wrote(due, verdict), is_bad })
+    Some(Flown { route: record.run.route.id, wrote: wrote(due, verdict), is_bad })
 }
 
 /// When a run's rows were written, or should have been. Phases are told by the platform where it can: its

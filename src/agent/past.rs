@@ -40,12 +40,14 @@ pub struct Bounds {
     pub looks: usize,
     /// Longest time.
     pub time: Duration,
+    /// Longest time of nothing but failures, from the first look on: nobody is there.
+    pub silence: Duration,
 }
 
 impl Default for Bounds {
     /// A busy account has some 100,000 jobs a day; they are read in minutes, and take some 100 MB.
     fn default() -> Self {
-        Self { jobs: 200_000, looks: 5_000, time: Duration::from_secs(600) }
+        Self { jobs: 200_000, looks: 5_000, time: Duration::from_secs(600), silence: Duration::from_secs(60) }
     }
 }
 
@@ -85,6 +87,7 @@ pub(super) fn schemes(plan: &OpenPlan, target: &TargetPlan<Arc<dyn Target>>) -> 
 /// Reads all jobs that were created at or after `since`, and some before.
 pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clock, dice: &Dice) -> Read {
     let ends_at = clock.now().plus(bounds.time);
+    let mut patience = Patience { silent_until: clock.now().plus(bounds.silence).min(ends_at), ends_at };
     let mut reading = Reading { known: HashMap::new(), read: Read::default(), looks: 0 };
     // Nothing is known yet of what a platform that forgets still has.
     reading.read.remembers_from = past.forgets().then_some(clock.now());
@@ -97,7 +100,7 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
             return reading.read;
         }
         reading.looks += 1;
-        let page = match ask(past, skip, size, ends_at, clock, dice).await {
+        let page = match ask(past, skip, size, patience, clock, dice).await {
             Ok(page) => page,
             // Too long an answer looks like this, and so does one job that cannot be read.
             Err(PlatformError::Nonsense { .. }) if size > 1 => {
@@ -114,6 +117,8 @@ pub async fn read(past: &dyn Past, since: Timestamp, bounds: Bounds, clock: &Clo
                 return reading.read;
             }
         };
+        // Somebody is there.
+        patience.silent_until = ends_at;
         let (told, asked) = (page.jobs.len(), size);
         let goes_on = skip == 0 || asked == 1 || page.jobs.iter().any(|job| reading.known.contains_key(&job.id));
         if !goes_on {
@@ -190,12 +195,21 @@ impl Reading {
     }
 }
 
+/// Until when it is asked again.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// If nobody answers.
+    silent_until: Timestamp,
+    /// If somebody does, and says when to ask again.
+    ends_at: Timestamp,
+}
+
 /// One look, asked again while that may help.
 async fn ask(
     past: &dyn Past,
     skip: usize,
     most: usize,
-    ends_at: Timestamp,
+    patience: Patience,
     clock: &Clock,
     dice: &Dice,
 ) -> Result<Page, PlatformError> {
@@ -210,9 +224,9 @@ async fn ask(
             answer => return answer,
         };
         let own = dice.jitter((BACK_OFF.0 * 2u32.saturating_pow(failures.min(8))).min(BACK_OFF.1));
-        let pause = match &error {
-            PlatformError::Throttled { retry_after: Some(after) } => own.max(*after),
-            _ => own,
+        let (pause, ends_at) = match &error {
+            PlatformError::Throttled { retry_after } => (own.max(retry_after.unwrap_or_default()), patience.ends_at),
+            _ => (own, patience.silent_until),
         };
         failures += 1;
         debug!(%error, failures, "a look at past jobs failed");

@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use self::power::{Foretold, JobTime, Objective, job_time, objective};
+use self::power::{Foretold, JobTime, Objective, WhatIf, job_time, objective, what_if};
 use super::{
     Format,
     exit::{NO, UNSURE, USAGE, Usage, YES},
@@ -52,6 +52,10 @@ pub struct Args {
     /// platform, or of all. May be given again. [default: as the tightest objective there suggests]
     #[arg(long, value_name = "[PLATFORM=]P50[,P99]", value_parser = job_time)]
     job_time: Vec<JobTime>,
+    /// What another interval buys: how long such faults would stay unnoticed if every route were sent so often,
+    /// beside how it is. Decides nothing.
+    #[arg(long, value_name = "every=TIME", value_parser = what_if)]
+    what_if: Option<WhatIf>,
     /// How to write the answer.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -69,7 +73,10 @@ pub fn check(args: &Args) -> Result<u8> {
     };
     let now = Clock::System.now();
     let outlook = Outlook::of(&plan, now);
-    let foretold = Foretold::of(&plan, &args.objective, &args.job_time, now).map_err(Usage)?;
+    let foretell = |what_if| Foretold::of(&plan, &args.objective, &args.job_time, what_if, now).map_err(Usage);
+    let foretold = foretell(None)?;
+    let other =
+        args.what_if.as_ref().map(|other| foretell(Some(other)).map(|foretold| (other, foretold))).transpose()?;
     for warning in outlook.warnings(&plan) {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -82,6 +89,12 @@ pub fn check(args: &Args) -> Result<u8> {
                 let (power, objectives) = foretold.json();
                 answer.insert("power".to_owned(), power);
                 objectives.map(|objectives| answer.insert("objectives".to_owned(), objectives));
+                if let Some((WhatIf::Every(every), other)) = &other {
+                    let (power, objectives) = other.json();
+                    let every = number(every.as_secs_f64());
+                    let other = json!({ "every_s": every, "power": power, "objectives": objectives });
+                    answer.insert("what_if".to_owned(), other);
+                }
                 looks.iter().for_each(|looks| drop(answer.insert("live".to_owned(), live::json(looks))));
             }
             writeln!(out, "{answer}")?;
@@ -89,6 +102,7 @@ pub fn check(args: &Args) -> Result<u8> {
         Format::Text => {
             outlook.text(&mut out)?;
             foretold.text(&mut out)?;
+            other.iter().try_for_each(|(what_if, other)| other.text_if(what_if, &mut out))?;
             looks.iter().try_for_each(|looks| live::text(looks, &mut out))?;
         }
     }

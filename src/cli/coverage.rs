@@ -9,10 +9,11 @@ use std::{
 use anyhow::Result;
 use clap::ValueEnum;
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     exit::{NO, UNSURE, YES},
+    progress,
     remote::Where,
 };
 use crate::{
@@ -34,14 +35,14 @@ const WIDEST: usize = 40;
 /// Through the running agent, which asks the platforms. Each gap comes with the TOML that closes it: put it into
 /// a file in the folder of probes, fill in what it names, and reload.
 ///
-/// Exit codes: 0 · 1 with --fail-on-gap, if there is a gap that can be closed · 2 usage · 3 a platform could
+/// Exit codes: 0 · 1 with --fail-on-gap, if there is a gap, whether or not it can be closed yet · 2 usage · 3 a platform could
 /// not be asked.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ways that nobody has used for so long are no gaps.
     #[arg(long, default_value = "30d", value_name = "TIME", value_parser = within)]
     within: Duration,
-    /// A gap that can be closed is a no.
+    /// A gap is a no, also one that cannot be closed yet.
     #[arg(long)]
     fail_on_gap: bool,
     /// How the answer is written; `toml` is what closes all gaps, and nothing else.
@@ -76,7 +77,14 @@ fn within(text: &str) -> Result<Duration, String> {
 pub async fn coverage(args: Args) -> Result<u8> {
     let place = Where::at(args.agent.clone(), args.token_file.clone());
     let body = json!({ "within_seconds": args.within.as_secs() });
-    let found: Coverage = place.find("/api/v1/coverage", body, "coverage", PATIENCE, |_| {}).await?;
+    let mut line = progress::Line::new();
+    let found: Result<Coverage> = place
+        .find("/api/v1/coverage", body, "coverage", PATIENCE, |stands| {
+            line.show("reading customers' jobs", stage(stands))
+        })
+        .await;
+    drop(line);
+    let found = found?;
     let code = code(&found, args.fail_on_gap);
     let mut out = io::stdout().lock();
     match args.format {
@@ -96,10 +104,16 @@ pub async fn coverage(args: Args) -> Result<u8> {
     Ok(code)
 }
 
+/// How far the agent is.
+fn stage(stands: &Value) -> String {
+    let count = |name: &str| stands[name].as_u64().unwrap_or(0);
+    format!("reading customers' jobs: {} of {} accounts, {} jobs", count("read"), count("of"), count("jobs"))
+}
+
 /// A no wins over not knowing.
 fn code(found: &Coverage, fail_on_gap: bool) -> u8 {
     match () {
-        () if fail_on_gap && found.gaps().any(Line::can_close) => NO,
+        () if fail_on_gap && found.gaps().next().is_some() => NO,
         () if !found.unheard.is_empty() || found.left_out > 0 => UNSURE,
         () => YES,
     }
@@ -181,4 +195,29 @@ fn table(out: &mut dyn Write, lines: &[Line]) -> io::Result<()> {
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_a_no_whether_or_not_it_can_be_closed_yet() {
+        let found = |toml: Option<&str>, watch: &str| -> Coverage {
+            let line = json!({
+                "watch": watch, "platform": "presto", "engine": "presto", "engine_version": null, "pool": null,
+                "schemes": ["salesforce"], "target_kind": null, "mode": "append", "jobs": 1, "failed": 0, "owners": 1,
+                "schedules": 0, "connections": 0, "last_used_at": null, "routes": [], "because": null, "toml": toml,
+            });
+            let all = json!({
+                "at": "2026-09-21T13:13:20Z", "within_seconds": 60, "ways": [line], "unheard": [], "left_out": 0,
+                "toml": toml,
+            });
+            serde_json::from_value(all).expect("an answer")
+        };
+        for toml in [None, Some("[canary.c]")] {
+            assert_eq!((code(&found(toml, "gap"), true), code(&found(toml, "gap"), false)), (NO, YES));
+            assert_eq!(code(&found(toml, "covered"), true), YES);
+        }
+    }
 }

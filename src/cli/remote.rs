@@ -28,8 +28,10 @@ use crate::{
     http,
 };
 
-/// Answers of an agent are small; more is not an agent.
-const MOST: usize = 16 << 20;
+/// A list of customers' jobs, the longest answer, may have some 60 MB; what has more is not an agent.
+const MOST: usize = 128 << 20;
+/// Such a list comes slowly.
+const LIST: Duration = Duration::from_secs(240);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What takes long is asked for this often.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -135,7 +137,11 @@ impl Where {
 
     /// Asks; whatever the agent does not do is an error.
     pub(super) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
-        let (status, value) = self.send(method, path, body, PATIENCE).await?;
+        self.ask_within(method, path, body, PATIENCE).await
+    }
+
+    async fn ask_within(&self, method: Method, path: &str, body: Option<Value>, patience: Duration) -> Result<Value> {
+        let (status, value) = self.send(method, path, body, patience).await?;
         if status.is_success() {
             return Ok(value);
         }
@@ -181,7 +187,7 @@ impl Where {
                 return Err(Unsure("the agent did not answer in time".to_owned()).into());
             }
             tokio::time::sleep(ASK_AGAIN).await;
-            stands = self.ask(Method::GET, &format!("{path}/{id}"), None).await?;
+            stands = self.ask_within(Method::GET, &format!("{path}/{id}"), None, LIST).await?;
         }
     }
 
@@ -226,7 +232,11 @@ impl Where {
 /// Why the agent did not do it, in its words.
 fn refused(status: StatusCode, value: &Value) -> anyhow::Error {
     let said = value["error"].as_str().or(value.as_str()).unwrap_or("nothing more");
-    let text = format!("the agent answered {status}: {said}");
+    let hint = match status {
+        StatusCode::UNAUTHORIZED => "; --token-file FILE or LANDFALL_TOKEN gives it",
+        _ => "",
+    };
+    let text = format!("the agent answered {status}: {said}{hint}");
     // What it cannot do now may be asked again as it is.
     match status.is_server_error() {
         true => Unsure(text).into(),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     agent::{
-        Agent, Clock, Confirms, Denied, Dice, Hearer, impact,
+        Agent, Clock, Confirms, Denied, Dice, Hearer, coverage, impact,
         lifecycle::{OpenPlan, Parts},
         verify::{Asked, Progress},
     },
@@ -266,7 +266,7 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
-                let found = agent.coverage(within, |jobs| surveying.is_at(web::Read { jobs })).await;
+                let found = agent.coverage(within, |at| surveying.is_at(read(at))).await;
                 surveying.ends(found.map_err(|denied| denied.to_string()));
             });
         }
@@ -276,7 +276,7 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
                 let asked = impact::Asked { incident, longest_job, check };
-                let found = agent.impact(&asked, |read, of| asking.is_at(web::Accounts { read, of })).await;
+                let found = agent.impact(&asked, |at| asking.is_at(accounts(at))).await;
                 asking.ends(found.map_err(|denied| denied.to_string()));
             });
         }
@@ -302,6 +302,18 @@ fn asked(request: web::Request) -> Asked {
 
 fn clear(at: Progress) -> web::Clear {
     web::Clear { clear: at.clear, bad: at.bad, of: at.of }
+}
+
+/// How far the accounts of an impact are.
+fn accounts(at: impact::Progress) -> web::Accounts {
+    let impact::Progress { read, of, looked, to_look } = at;
+    web::Accounts { read, of, looked, to_look }
+}
+
+/// How far those of a survey are.
+fn read(at: coverage::Progress) -> web::Read {
+    let coverage::Progress { jobs, read, of } = at;
+    web::Read { jobs, read, of }
 }
 
 const NO_INCIDENT: &str = "there is no such open incident";

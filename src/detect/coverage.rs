@@ -11,7 +11,7 @@ mod survey;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt::Write,
     sync::Arc,
     time::Duration,
@@ -168,6 +168,22 @@ impl Line {
     pub fn can_close(&self) -> bool {
         self.watch == Watch::Gap && self.toml.is_some()
     }
+
+    /// Another account's jobs go the same way.
+    fn joined_by(&mut self, other: Line, owners: usize) {
+        self.jobs += other.jobs;
+        self.failed += other.failed;
+        self.owners = owners;
+        self.schedules += other.schedules;
+        self.connections += other.connections;
+        self.last_used_at = self.last_used_at.max(other.last_used_at);
+        self.schemes.extend(other.schemes);
+        self.schemes.sort();
+        self.schemes.dedup();
+        self.routes.extend(other.routes);
+        self.routes.sort();
+        self.routes.dedup();
+    }
 }
 
 /// What customers use, and what of it is covered.
@@ -206,6 +222,17 @@ struct Key {
     mode: Option<Mode>,
 }
 
+/// Where a way goes, for whoever reads of it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    watch: Watch,
+    platform: PlatformName,
+    is_run: bool,
+    fields: Fields,
+    into: Result<&'static str, String>,
+    mode: Option<Mode>,
+}
+
 /// Compares what customers use with what is watched.
 pub fn coverage(survey: &Survey, fleet: &Fleet, sibling: Sibling<'_>) -> Coverage {
     let mut uses: BTreeMap<Key, Use> = BTreeMap::new();
@@ -220,8 +247,30 @@ pub fn coverage(survey: &Survey, fleet: &Fleet, sibling: Sibling<'_>) -> Coverag
         all.owners.extend(used.owners.iter().cloned());
         all.schemes.insert(way.scheme.clone());
     }
-    let mut found: Vec<(Line, Key)> =
-        uses.into_iter().filter_map(|(key, used)| line(survey, fleet, key, used)).collect();
+    // Accounts whose jobs one platform runs are one way there: one route closes it.
+    let mut lines: BTreeMap<Place, (Line, Key, BTreeSet<String>)> = BTreeMap::new();
+    for (key, used) in uses {
+        let owners = used.owners.clone();
+        let Some((line, key)) = line(survey, fleet, key, used) else { continue };
+        let is_run = fleet.running(survey, &key).next().is_some();
+        let place = Place {
+            watch: line.watch,
+            platform: line.platform.clone(),
+            is_run,
+            fields: key.fields.clone(),
+            into: key.into.clone(),
+            mode: key.mode,
+        };
+        match lines.entry(place) {
+            Entry::Vacant(free) => drop(free.insert((line, key, owners))),
+            Entry::Occupied(mut there) => {
+                let (known, _, people) = there.get_mut();
+                people.extend(owners);
+                known.joined_by(line, people.len());
+            }
+        }
+    }
+    let mut found: Vec<(Line, Key)> = lines.into_values().map(|(line, key, _)| (line, key)).collect();
     found.extend(unused(survey, fleet, &found));
     found.sort_by_cached_key(|(line, _)| {
         let by_use = (u64::MAX - line.jobs, u64::MAX - line.schedules, std::cmp::Reverse(line.last_used_at));
@@ -318,6 +367,7 @@ fn line(survey: &Survey, fleet: &Fleet, key: Key, used: Use) -> Option<(Line, Ke
 fn unused(survey: &Survey, fleet: &Fleet, found: &[(Line, Key)]) -> Vec<(Line, Key)> {
     let is_used = |account: u64, scheme: &String| {
         found.iter().any(|(line, key)| key.account == account && line.schemes.contains(scheme))
+            || survey.ways.keys().any(|way| way.account == account && way.scheme == *scheme)
     };
     let of = |((account, scheme), n): (&(u64, String), &u64)| {
         let runner = fleet.runners.iter().find(|runner| runner.account == *account)?;

@@ -1,5 +1,5 @@
 //! Impact: which outputs of customers' jobs a fault hit. A fault hits what is written while it lasts, where
-//! it is: both are known from canaries, as a bracket in time and as suspects.
+//! it is: both are known from canaries, as brackets in time and as suspects.
 
 mod bracket;
 mod scene;
@@ -7,7 +7,7 @@ mod scene;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    bracket::{Bracket, Flown, Span, bracket},
+    bracket::{Bracket, Flown, Span, brackets, hull},
     scene::{Ground, Scene, Sink},
 };
 use super::{incident::LabelSet, verification::Pairs};
@@ -46,17 +46,8 @@ pub struct Struck {
 }
 
 /// Whether a fault hit a job: none if it did not.
-pub fn struck(job: &Job, bracket: &Bracket, suspects: &[LabelSet], scene: &Scene) -> Option<Struck> {
-    let mut doubts = Vec::new();
-    match job.wrote {
-        Some(wrote) if !bracket.may_hold(wrote) => return None,
-        Some(wrote) if bracket.holds(wrote) => {}
-        Some(wrote) => doubts.push(bracket.doubt(wrote)),
-        None => doubts.push("the platform does not say when its output was written"),
-    }
-    if bracket.is_intermittent {
-        doubts.push("not every run was hit while the fault lasted");
-    }
+pub fn struck(job: &Job, brackets: &[Bracket], suspects: &[LabelSet], scene: &Scene) -> Option<Struck> {
+    let mut doubts = when(job.wrote, brackets)?;
     let grounds = scene.grounds(job);
     let held: Vec<Option<bool>> = suspects.iter().map(|set| scene.holds(job, &grounds, set)).collect();
     if held.iter().all(|held| *held == Some(false)) {
@@ -72,6 +63,22 @@ pub fn struck(job: &Job, bracket: &Bracket, suspects: &[LabelSet], scene: &Scene
         _ => None,
     };
     Some(Struck { platform, doubts })
+}
+
+/// Why it is not certain that what was written then was hit; none if it was not. The fault may have come again.
+fn when(wrote: Option<Span>, brackets: &[Bracket]) -> Option<Vec<&'static str>> {
+    const SOME: &str = "not every run was hit while the fault lasted";
+    let some = |bracket: &Bracket| bracket.is_intermittent.then_some(SOME);
+    let Some(wrote) = wrote else {
+        let of_all = brackets.iter().all(|bracket| bracket.is_intermittent).then_some(SOME);
+        return Some(["the platform does not say when its output was written"].into_iter().chain(of_all).collect());
+    };
+    let doubts = |bracket: &Bracket| {
+        let edge = (!bracket.holds(wrote)).then(|| bracket.doubt(wrote));
+        edge.into_iter().chain(some(bracket)).collect::<Vec<_>>()
+    };
+    // That of which least is in doubt.
+    brackets.iter().filter(|bracket| bracket.may_hold(wrote)).map(doubts).min_by_key(Vec::len)
 }
 
 /// Whether jobs that say that they ended well can have been hit by such a fault; else why not.
@@ -95,8 +102,10 @@ pub struct Impact {
     pub outcome: Outcome,
     /// What was common to them.
     pub suspects: Pairs,
-    /// When the fault began and ended, as far as canaries tell.
+    /// When the fault first began and last ended, as far as canaries tell.
     pub bracket: Bracket,
+    /// The same for each time that it came.
+    pub brackets: Vec<Bracket>,
     /// The jobs that it hit, in the order in which they were written.
     pub jobs: Vec<Hit>,
     /// Where jobs were looked for.

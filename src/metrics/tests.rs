@@ -74,7 +74,9 @@ fn gaps<const N: usize>(of: [(&str, Option<&str>, Option<Mode>, u64); N]) -> BTr
     let platform = PlatformName::new("p").expect("a name");
     let way = |(engine, kind, mode, jobs): (&str, Option<&str>, Option<Mode>, u64)| {
         let (engine, target_kind) = (engine.to_owned(), kind.map(str::to_owned));
-        (Uncovered { platform: platform.clone(), engine, target_kind, mode }, jobs)
+        let (engine_version, pool, schemes) = (None, None, None);
+        let platform = platform.clone();
+        (Uncovered { platform, engine, engine_version, pool, schemes, target_kind, mode }, jobs)
     };
     of.into_iter().map(way).collect()
 }
@@ -87,6 +89,15 @@ fn ways_without_a_route_are_counted_until_they_have_one_and_only_the_most_used()
     metrics.uncovered(gaps([("presto", Some("postgresql"), Some(Mode::Replace), 12), ("hive", None, None, 3)]));
     assert_eq!(value(&metrics.render(), &postgresql), Some(12.0));
     assert_eq!(value(&metrics.render(), &of(r#"engine="hive",target_kind="none",mode="unknown""#)), Some(3.0));
+    // What tells gaps apart tells series apart.
+    let [(usual, jobs)] = gaps([("hive", None, None, 3)]).into_iter().collect::<Vec<_>>().try_into().expect("one");
+    let newer = Uncovered { engine_version: Some("4".to_owned()), ..usual.clone() };
+    let pooled = Uncovered { pool: Some("big".to_owned()), schemes: Some("tableau".to_owned()), ..usual.clone() };
+    metrics.uncovered([usual, newer, pooled].map(|way| (way, jobs)).into());
+    for more in ["", ",engine_version=\"4\"", ",pool=\"big\",scheme=\"tableau\""] {
+        let series = of(&format!("engine=\"hive\",target_kind=\"none\",mode=\"unknown\"{more}"));
+        assert_eq!(value(&metrics.render(), &series), Some(3.0), "{more}");
+    }
     metrics.uncovered(BTreeMap::new());
     assert_eq!(value(&metrics.render(), &postgresql), None);
     let engines: Vec<String> = (0..150).map(|n| format!("e{n}")).collect();

@@ -360,6 +360,10 @@ impl<S: Shelf> Target for Files<S> {
         self.shelf.schemes()
     }
 
+    fn has(&self, address: &str) -> bool {
+        self.shelf.key_of(address).is_some()
+    }
+
     async fn stands(&self, address: &str) -> Option<Result<Stands, TargetError>> {
         let key = self.shelf.key_of(address)?;
         Some(within(PATIENCE, self.listed(&key)).await)

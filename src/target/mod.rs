@@ -137,6 +137,11 @@ pub trait Target: Send + Sync + fmt::Debug {
         &[]
     }
 
+    /// Whether an address, as it is shown, lies in this target, and a look there would prove something.
+    fn has(&self, _address: &str) -> bool {
+        false
+    }
+
     /// What stands at an address of somebody else's output, as it is shown: whether, when and how much was
     /// written there, never what. None: the address is not in this target, or a look would prove nothing.
     async fn stands(&self, _address: &str) -> Option<Result<Stands, TargetError>> {

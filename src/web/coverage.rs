@@ -27,6 +27,10 @@ const SHORTEST: u64 = 60;
 pub struct Read {
     /// Jobs that were read.
     pub jobs: u64,
+    /// Accounts that have been read.
+    pub read: usize,
+    /// All of them.
+    pub of: usize,
 }
 
 impl Stage for Read {

@@ -94,7 +94,7 @@ fn admit(doors: &Doors, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
         return Err(Problem::new(StatusCode::FORBIDDEN, "requests of other origins change nothing here"));
     }
     let Some(token) = &doors.token else {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "nothing can be changed here: the agent has no token"));
+        return Err(Problem::new(StatusCode::FORBIDDEN, NO_TOKEN));
     };
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown =
@@ -104,6 +104,9 @@ fn admit(doors: &Doors, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
         _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong")),
     }
 }
+
+const NO_TOKEN: &str =
+    "nothing can be changed here: the agent has no token; `token` in [agent] of its config gives it one";
 
 /// Compares in a time that does not tell how much was right.
 fn same(secret: &Secret, shown: &str) -> bool {

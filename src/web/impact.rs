@@ -28,6 +28,10 @@ pub struct Accounts {
     pub read: usize,
     /// All of them.
     pub of: usize,
+    /// Outputs that have been looked for at their targets.
+    pub looked: usize,
+    /// All of them that are to be.
+    pub to_look: usize,
 }
 
 impl Stage for Accounts {

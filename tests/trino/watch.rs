@@ -225,7 +225,7 @@ impl Watch {
     /// What an incident did to customers.
     pub(super) async fn impact(&self, incident: Incident) -> Impact {
         let asked = Asked { incident, longest_job: Duration::from_secs(3_600), check: false };
-        self.agent.impact(&asked, |_, _| ()).await.expect("an answer")
+        self.agent.impact(&asked, |_| ()).await.expect("an answer")
     }
 
     /// What customers use, and what of it is covered.

@@ -106,25 +106,50 @@ fn a_job_may_hide_an_output_only_if_it_is_a_customers_and_ended_well() {
     }
 }
 
-#[test]
-fn what_stands_at_a_target_is_told_beside_when_the_job_was_at_work() {
-    let read = [query("1", 10, 20)];
-    let output = outputs(0, &read).pop().expect("one");
-    let hit = hit(output, impact::Struck { platform: None, doubts: Vec::new() }, None);
-    let file = |seconds: i64| Stands::File { bytes: 5, written_at: Some(at(seconds)) };
-    for (stands, says) in [
-        (Stands::Nothing, "nothing is there"),
-        (file(5), "not by it"),
-        (file(15), "while this job was at work"),
-        (file(40), "while this job was at work"),
-        (file(900), "by another"),
-        (Stands::File { bytes: 5, written_at: None }, "does not say"),
-    ] {
-        assert!(told_of(&hit, stands).contains(says), "{says}");
+/// An incident that was opened again.
+fn reopened() -> Incident {
+    Incident {
+        id: crate::detect::IncidentId::typed("inc-1"),
+        severity: crate::detect::Severity::Critical,
+        outcome: Outcome::Lost,
+        family: crate::canary::Family::Missing,
+        provisional: false,
+        suspects: Vec::new(),
+        also: Vec::new(),
+        routes: Vec::new(),
+        unaffected: Vec::new(),
+        onset: crate::detect::Onset { last_good: Some(at(0)), first_bad: at(10) },
+        deploy: None,
+        opened_at: at(12),
+        detected_at: Some(at(12)),
+        reopened_at: Some(at(90)),
+        resolved_at: Some(at(150)),
+        resolved_because: None,
+        runs: Vec::new(),
+        history: Vec::new(),
     }
-    assert!(unchecked("mysql").contains("table") && unchecked("web").contains("receiver"));
 }
 
-fn told_of(hit: &Hit, stands: Stands) -> String {
-    super::told(hit, stands)
+#[test]
+fn where_the_ledger_no_longer_tells_when_the_fault_was_gone_nothing_is_certain() {
+    let bad = |from| Flown { route: RouteId(1), wrote: Span { from: at(from), until: at(from + 1) }, is_bad: true };
+    let runs: Vec<Flown> = [10, 20, 30, 90, 100, 110].map(bad).into();
+    let told = |incident: &Incident| lasted(incident, &runs, at(500)).iter().map(|one| one.is_intermittent).collect();
+    let found: Vec<bool> = told(&reopened());
+    assert_eq!(found, [true]);
+    let found: Vec<bool> = told(&Incident { reopened_at: None, ..reopened() });
+    assert_eq!(found, [false], "it was never over in between");
+}
+
+#[test]
+fn a_job_that_is_still_at_work_may_have_been_hit_if_it_began_before_the_end() {
+    let brackets = lasted(&Incident { reopened_at: None, ..reopened() }, &[], at(500));
+    for (began, may_be) in [(Some(5), true), (Some(149), true), (Some(151), false), (None, false)] {
+        let at_work = PastJob { ended: Ended::AtWork, ended_at: None, ..query("1", 5, 0) };
+        let at_work = PastJob { started_at: began.map(at), ..at_work };
+        let read = [at_work];
+        let job = outputs(0, &read).remove(0).job;
+        let found = may_be_hit_yet(job, at(500), &brackets, &[Vec::new()], &Scene::default());
+        assert_eq!(found, may_be, "{began:?}");
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Agent;
 use crate::{
     agent::{
+        coverage,
         desk::{Released, Told},
         impact,
         maintenance::{Ask, Denied},
@@ -137,13 +138,21 @@ impl Agent {
     }
 
     /// What customers use, and what of it no route covers. Asks every platform that remembers: it may take
-    /// minutes. `show`: so many jobs were read.
-    pub async fn coverage(&self, within: Duration, show: impl FnMut(u64)) -> Result<Coverage, Denied> {
+    /// minutes. `show` is told how far it is.
+    pub async fn coverage(
+        &self,
+        within: Duration,
+        show: impl FnMut(coverage::Progress) + Send,
+    ) -> Result<Coverage, Denied> {
         Ok(self.surveyor.as_ref().ok_or(Denied::Stopping)?.look(within, show).await)
     }
 
-    /// What an incident did to customers. `show` is told how many accounts of how many have been read.
-    pub async fn impact(&self, asked: &impact::Asked, show: impl FnMut(usize, usize)) -> Result<Impact, Denied> {
+    /// What an incident did to customers. `show` is told how far it is.
+    pub async fn impact(
+        &self,
+        asked: &impact::Asked,
+        show: impl FnMut(impact::Progress) + Send,
+    ) -> Result<Impact, Denied> {
         let craft = Arc::clone(&self.craft.borrow());
         Ok(impact::impact(asked, &craft, &*self.base.store, show).await?)
     }

@@ -222,3 +222,30 @@ async fn what_a_bound_cuts_is_said() {
     let read = read(&Shifting(Mutex::new(down)), Timestamp::EPOCH, Bounds::default(), &clock, &Dice::seeded(1)).await;
     assert!(read.cut.is_some() && read.jobs.is_empty());
 }
+
+/// What nobody answers for.
+struct Dead;
+
+#[async_trait]
+impl Past for Dead {
+    async fn jobs(&self, _: usize, _: usize) -> Result<Page, PlatformError> {
+        Err(PlatformError::Unreachable { detail: "connection refused".into(), never_arrived: true })
+    }
+
+    async fn standing(&self) -> Result<Vec<Standing>, PlatformError> {
+        Ok(Vec::new())
+    }
+
+    fn again(&self, _job: &PastJob) -> Option<String> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_never_answers_is_given_up_long_before_one_that_is_slow() {
+    let begins = Timestamp::from_secs(1_000_000);
+    let clock = Clock::starting_at(begins);
+    let read = read(&Dead, Timestamp::EPOCH, Bounds::default(), &clock, &Dice::seeded(1)).await;
+    assert!(read.cut.is_some_and(|cut| cut.contains("connection refused")));
+    assert!(clock.now().since(begins) <= Duration::from_secs(60));
+}

@@ -13,7 +13,7 @@ use super::number;
 use crate::{
     agent::lifecycle::OpenPlan,
     canary::{
-        PlatformName, Timestamp,
+        PlatformName, Schedule, Timestamp,
         time::{Brief, parse_duration},
     },
     detect::{
@@ -38,6 +38,22 @@ pub(super) struct Objective {
     within: Duration,
 }
 
+/// `--what-if every=TIME`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum WhatIf {
+    /// Every route were sent so often.
+    Every(Duration),
+}
+
+/// `every=30s`.
+pub(super) fn what_if(text: &str) -> Result<WhatIf, String> {
+    let every = text.split_once('=').filter(|(name, _)| name.trim() == "every").map(|(_, every)| every.trim());
+    let every = every.ok_or_else(|| format!("`{text}` is not of the form every=30s"))?;
+    let every = parse_duration(every).map_err(|error| error.to_string())?;
+    let fits = every >= Duration::from_secs(1);
+    fits.then_some(WhatIf::Every(every)).ok_or_else(|| format!("`{text}`: once a second is the most"))
+}
+
 /// `--job-time [PLATFORM=]P50[,P99]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct JobTime {
@@ -53,6 +69,9 @@ pub(super) fn objective(text: &str) -> Result<Objective, String> {
     let share = share.trim().strip_suffix('%').and_then(|share| share.trim().parse::<f64>().ok());
     let share = share.map(|share| share / 100.0).filter(|share| (1e-6..=1.0).contains(share)).ok_or_else(wrong)?;
     let within = parse_duration(within.trim()).map_err(|error| error.to_string())?;
+    if within.is_zero() {
+        return Err(format!("`{text}`: nothing is noticed within no time; write 1%=12h"));
+    }
     Ok(Objective { share, within })
 }
 
@@ -62,11 +81,20 @@ pub(super) fn job_time(text: &str) -> Result<JobTime, String> {
         Some((name, times)) => (Some(PlatformName::new(name.trim()).map_err(|error| error.to_string())?), times),
         None => (None, text),
     };
-    let (p50, p99) = times.split_once(',').unwrap_or((times, ""));
+    let (p50, p99) = times.split_once(',').map_or((times, None), |(p50, p99)| (p50, Some(p99)));
     let length = |text: &str| parse_duration(text.trim()).map_err(|error| error.to_string());
     let p50 = length(p50)?;
     // Three times as long is what jobs of the usual platform take that are slow.
-    let p99 = if p99.is_empty() { p50 * 3 } else { length(p99)? };
+    let p99 = match p99 {
+        Some(p99) if p99.trim().is_empty() => {
+            return Err(format!(
+                "`{text}`: after the comma comes the time of 99 %: write {p50},15s or {p50} alone",
+                p50 = times.trim_end_matches([',', ' '])
+            ));
+        }
+        Some(p99) => length(p99)?,
+        None => p50 * 3,
+    };
     if p50.is_zero() || p99 < p50 {
         return Err(format!(
             "`{times}`: half of the jobs end within the first time, which is more than nothing, and 99 % within the second, which is no shorter"
@@ -84,20 +112,22 @@ pub(super) struct Foretold {
 }
 
 impl Foretold {
-    /// Of the plan's routes as they are scheduled.
+    /// Of the plan's routes as they are scheduled, or as they would be.
     pub(super) fn of(
         plan: &OpenPlan,
         objectives: &[Objective],
         job_times: &[JobTime],
+        what_if: Option<&WhatIf>,
         now: Timestamp,
     ) -> Result<Self, String> {
         let courses = courses(plan, job_times)?;
+        let other = what_if.map(|WhatIf::Every(every)| Schedule::Every(*every));
         let watched: Vec<Watched<'_>> = (plan.routes.iter())
             .filter_map(|route| {
                 let canary = plan.canary(&route.canary)?;
                 Some(Watched {
                     route,
-                    schedule: &canary.schedule,
+                    schedule: other.as_ref().unwrap_or(&canary.schedule),
                     objective: canary.objective,
                     deadline: canary.deadline,
                     pause: plan.pause(&route.target),
@@ -146,6 +176,27 @@ impl Foretold {
             out,
             "\nHow long a fault that silently loses a share of a suspect's runs stays unnoticed (median / 95 %):\n"
         )?;
+        self.table(out)?;
+        writeln!(
+            out,
+            "\nUnnoticed until the first word: a page once two losses count together, or a warning of one alone at\n\
+             its deadline. Jobs are taken to last {} (--job-time says otherwise).",
+            self.times()
+        )?;
+        self.kept(out)
+    }
+
+    /// The same, had the routes another schedule.
+    pub(super) fn text_if(&self, WhatIf::Every(every): &WhatIf, out: &mut impl Write) -> io::Result<()> {
+        if self.power.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nThe same, if every route were sent each {}:\n", Brief(*every))?;
+        self.table(out)?;
+        self.kept(out)
+    }
+
+    fn table(&self, out: &mut impl Write) -> io::Result<()> {
         let mut rows = vec![["SUSPECT", "ROUTES", "RUNS/H"].map(str::to_owned).to_vec()];
         rows[0].extend(self.shares.iter().map(|share| percent(*share)));
         rows.extend(self.power.iter().take(SHOWN).map(|power| self.cells(power)));
@@ -160,12 +211,11 @@ impl Foretold {
             let more_still = if self.power.len() == MOST_SUSPECTS { " at least" } else { "" };
             writeln!(out, "and {more} more{more_still}; --format json has them")?;
         }
-        writeln!(
-            out,
-            "\nUnnoticed until the first word: a page once two losses count together, or a warning of one alone at\n\
-             its deadline. Jobs are taken to last {} (--job-time says otherwise).",
-            self.times()
-        )?;
+        Ok(())
+    }
+
+    /// Whether what is asked would be kept.
+    fn kept(&self, out: &mut impl Write) -> io::Result<()> {
         for objective in &self.objectives {
             let (share, within) = (percent(objective.share), Brief(objective.within));
             let missed: Vec<String> = self.misses(objective).map(|(power, _)| write_labels(&power.labels)).collect();
@@ -226,6 +276,12 @@ fn courses(plan: &OpenPlan, said: &[JobTime]) -> Result<BTreeMap<PlatformName, C
     let known = |name: &PlatformName| plan.platforms.iter().any(|platform| platform.name == *name);
     if let Some(unknown) = said.iter().filter_map(|said| said.platform.as_ref()).find(|name| !known(name)) {
         return Err(format!("--job-time: there is no platform `{unknown}`"));
+    }
+    for (at, one) in said.iter().enumerate() {
+        if said[..at].iter().any(|before| before.platform == one.platform) {
+            let of = one.platform.as_ref().map_or("all platforms".to_owned(), |name| format!("platform `{name}`"));
+            return Err(format!("--job-time: {of} has two; give it once"));
+        }
     }
     let course = |name: &PlatformName| {
         let tightest = (plan.routes.iter().filter(|route| route.platform == *name))
@@ -293,6 +349,7 @@ mod tests {
             assert!(objective(text).expect_err(text).contains("1%=12h"), "{text}");
         }
         assert!(objective("1%=12").expect_err("no unit").contains("no unit"));
+        assert!(objective("1%=0s").expect_err("no time").contains("1%=12h"));
     }
 
     #[test]
@@ -304,8 +361,16 @@ mod tests {
         };
         assert_eq!(job_time("presto=4s,15s"), Ok(time(Some("presto"), 4, 15)));
         assert_eq!(job_time("20s"), Ok(time(None, 20, 60)));
-        for text in ["", "presto", "presto=", "20s,10s", "0s", "=4s"] {
+        for text in ["", "presto", "presto=", "20s,10s", "0s", "=4s", "4s,", "presto=4s, "] {
             assert!(job_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_if_is_an_interval_or_refused_with_an_example() {
+        assert_eq!(what_if("every=30s"), Ok(WhatIf::Every(Duration::from_secs(30))));
+        for text in ["30s", "each=30s", "every", "every=0s", "every=soon"] {
+            assert!(what_if(text).is_err(), "{text}");
         }
     }
 

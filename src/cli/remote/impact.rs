@@ -23,13 +23,14 @@ use crate::{
 /// Reading the accounts of a large installation takes minutes; what takes longer was forgotten.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Lists the customers' jobs whose outputs an incident hit: from the last good run to the first green one
-/// after it, where the suspects are, with a Result Output, ended well as their platform says.
+/// Lists the customers' jobs whose outputs an incident hit: each time from the last good run to the first green
+/// one after it, where the suspects are, with a Result Output, ended well as their platform says.
 ///
 /// A running agent reads the jobs from the platforms with the access that its canaries have. What it cannot
 /// know for certain is marked; `--check` also looks at the targets that it can read.
 ///
-/// Exit codes: 0 the list is whole · 2 usage · 3 jobs may be missing from it.
+/// Exit codes: 0 the list is whole · 2 usage · 3 jobs may be missing from it: some could not be read or are still
+/// at work, or the incident is still open. Ask again then.
 #[derive(Debug, clap::Args)]
 pub struct ImpactArgs {
     /// The incident's id.
@@ -92,12 +93,17 @@ pub async fn impact(args: ImpactArgs) -> Result<u8> {
 pub(super) async fn ask(place: &Where, incident: &str, body: Value, within: Duration) -> Result<Impact> {
     let path = format!("/api/v1/incidents/{}/impact", escaped(incident));
     let mut line = progress::Line::new();
-    let show = |stands: &Value| {
-        let count = |name: &str| stands[name].as_u64().unwrap_or(0);
-        let text = format!("reading the platforms' jobs: {} of {} accounts are read", count("read"), count("of"));
-        line.show("reading the platforms' jobs", text);
-    };
+    let show = |stands: &Value| line.show("reading customers' jobs", stage(stands));
     place.find(&path, body, "impact", within, show).await
+}
+
+/// How far the agent is.
+fn stage(stands: &Value) -> String {
+    let count = |name: &str| stands[name].as_u64().unwrap_or(0);
+    match (count("looked"), count("to_look")) {
+        (_, 0) => format!("reading customers' jobs: {} of {} accounts", count("read"), count("of")),
+        (looked, to_look) => format!("looking at targets: {looked} of {to_look} outputs"),
+    }
 }
 
 /// What a reader of the list must know.
@@ -106,6 +112,7 @@ pub(super) fn remarks(found: &Impact) -> Vec<String> {
     for account in &found.accounts {
         let whose = account.platforms.join(", ");
         remarks.push(match &account.cut {
+            Some(cut) if account.jobs == 0 => format!("{whose} could not be asked: {cut}"),
             Some(cut) => format!("{whose}: not all jobs since {} were read: {cut}", account.since),
             None => format!("{whose}: {} jobs were read, back to {}", account.jobs, account.since),
         });
@@ -114,18 +121,20 @@ pub(super) fn remarks(found: &Impact) -> Vec<String> {
 }
 
 fn text(out: &mut impl Write, found: &Impact) -> std::io::Result<()> {
-    let bracket = &found.bracket;
     let certain = found.jobs.iter().filter(|hit| hit.certain).count();
     let when = |at: Option<Timestamp>, none: &str| at.map_or(none.to_owned(), |at| at.to_string());
     writeln!(out, "{}: {} on {}", found.incident, found.outcome.as_str(), write_labels(&found.suspects.0))?;
-    writeln!(
-        out,
-        "  began between {} and {}, ended between {} and {}",
-        when(bracket.last_good, "?"),
-        bracket.first_bad,
-        bracket.last_bad,
-        when(bracket.first_good, "now, if it has"),
-    )?;
+    for bracket in &found.brackets {
+        writeln!(
+            out,
+            "  began between {} and {}, ended between {} and {}{}",
+            when(bracket.last_good, "?"),
+            bracket.first_bad,
+            bracket.last_bad,
+            when(bracket.first_good, "now, if it has"),
+            if bracket.is_intermittent { "; not every run was hit" } else { "" },
+        )?;
+    }
     writeln!(out, "  {certain} jobs were hit, {} more may have been", found.jobs.len() - certain)?;
     for hit in &found.jobs {
         let platform = hit.platform.as_deref().unwrap_or("-");

@@ -1,6 +1,9 @@
 //! Closing: the tables that make a route of a gap.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Fields, Fleet, Key, Line, Pace, Runner, Sibling, Sink, Survey};
 use crate::canary::Mode;
@@ -18,12 +21,15 @@ pub(super) struct Names {
     canaries: BTreeSet<String>,
     new_platforms: Vec<(u64, Fields, String)>,
     new_targets: Vec<(&'static str, String)>,
+    /// Canaries that were written, by platform, target and mode.
+    closed: BTreeMap<(String, String, Mode), String>,
 }
 
 impl Names {
     pub(super) fn of(fleet: &Fleet) -> Self {
         let [platforms, targets, canaries] = fleet.taken.clone();
-        Self { platforms, targets, canaries, new_platforms: Vec::new(), new_targets: Vec::new() }
+        let (new_platforms, new_targets, closed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { platforms, targets, canaries, new_platforms, new_targets, closed }
     }
 }
 
@@ -66,8 +72,14 @@ impl Closing<'_> {
             Some(outputs) => self.named_target(kind, &platform, outputs)?,
             None => self.target(names, kind, landing.example, &mut tables),
         };
+        let route = (platform.clone(), target.clone(), mode);
+        if let Some(canary) = names.closed.get(&route) {
+            // Jobs of several types that run on one platform are watched by one route.
+            return Ok(format!("# (canary.{canary} covers these as well)\n"));
+        }
         let canary = fresh(&mut names.canaries, &format!("covers-{platform}-{target}-{mode}"));
         tables.push_str(&table(&canary, &platform, &target, mode, pace));
+        names.closed.insert(route, canary);
         Ok(tables)
     }
 

@@ -307,6 +307,29 @@ fn more_ways_than_can_be_told_apart_are_left_out_and_counted() {
 }
 
 #[test]
+fn one_route_closes_what_several_accounts_and_types_of_jobs_do_on_one_platform() {
+    let mut fleet = fleet();
+    let any = |account, kind| Sends { account, fields: fields([kind, "", ""]), is_any_else: true };
+    fleet.runners[0].sends = [1, 2].iter().flat_map(|of| ["presto", "trino"].map(|kind| any(*of, kind))).collect();
+    fleet.routes.clear();
+    let mut survey = Survey::new(NOW, MONTH);
+    for (account, kind, owner) in
+        [(1, "presto", "ann"), (1, "trino", "ann"), (2, "presto", "ann"), (2, "presto", "bob"), (2, "trino", "eve")]
+    {
+        survey.job(way_of(account, &format!("{kind} > postgresql append")), Some(NOW), false, Some(owner));
+    }
+    let found = coverage(&survey, &fleet, &|_, _, _| None);
+    assert_eq!(
+        told(&found),
+        ["presto presto > postgresql append: closable 3", "presto trino > postgresql append: closable 2"]
+    );
+    assert_eq!(found.ways.iter().map(|line| line.owners).collect::<Vec<_>>(), [2, 2]);
+    let toml = found.toml.expect("closable");
+    assert_eq!(toml.matches("[canary.").count(), 1, "{toml}");
+    assert!(found.ways.iter().all(|line| line.toml.as_ref().is_some_and(|toml| toml.contains("[canary."))));
+}
+
+#[test]
 fn an_account_whose_platform_was_taken_out_is_spoken_of_no_more() {
     let mut survey = Survey::new(NOW, MONTH);
     survey.job(way_of(3, "hive > s3 append"), Some(NOW), false, None);

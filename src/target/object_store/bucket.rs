@@ -56,7 +56,7 @@ impl Bucket {
 
     /// By what it means. Answers may repeat what was sent: keys are cut out of them.
     fn told(&self, error: &Error) -> TargetError {
-        let mut detail = error.message().to_owned();
+        let mut detail = in_words(error.message());
         for secret in &self.secrets {
             detail = detail.replace(secret.reveal(), "…");
         }
@@ -71,6 +71,33 @@ impl Bucket {
             _ if error.is_temporary() => TargetError::Unreachable { detail },
             _ => TargetError::Nonsense { detail },
         }
+    }
+}
+
+/// What a service said. Opendal hands over its own structures as it prints them for programmers.
+fn in_words(message: &str) -> String {
+    let is_struct = message.split_once(" {").is_some_and(|(name, _)| {
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
+    });
+    if !is_struct {
+        return message.to_owned();
+    }
+    let field = |name: &str| {
+        let (_, rest) = message.split_once(&format!("{name}: \""))?;
+        let mut value = String::new();
+        let mut rest = rest.chars();
+        while let Some(c) = rest.next().filter(|c| *c != '"') {
+            match c {
+                '\\' => value.extend(rest.next().filter(|c| matches!(c, '"' | '\\' | '\''))),
+                c => value.push(c),
+            }
+        }
+        Some(value).filter(|value| !value.is_empty())
+    };
+    match (field("code"), field("message")) {
+        (Some(code), Some(said)) => format!("{code}: {said}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "it answered with an error, and said no more".to_owned(),
     }
 }
 

@@ -251,3 +251,20 @@ async fn azure_is_asked_with_a_shared_access_signature_and_nothing_else() {
     );
     assert_eq!(sent[0].header("authorization"), "");
 }
+
+#[test]
+fn what_a_service_answers_is_told_in_words() {
+    for (said, words) in [
+        (
+            r#"S3Error { code: "ServiceUnavailable", message: "Reduce your \"rate\".", resource: "", request_id: "" }"#,
+            "ServiceUnavailable: Reduce your \"rate\".",
+        ),
+        (r#"S3Error { code: "ServiceUnavailable", message: "", request_id: "" }"#, "ServiceUnavailable"),
+        (r#"S3Error { code: "", message: "", request_id: "" }"#, "it answered with an error, and said no more"),
+        (r#"GcsErrorResponse { error: GcsError { code: 403, message: "no access", errors: [] } }"#, "no access"),
+        ("<html>503 { code: \"x\" }</html>", "<html>503 { code: \"x\" }</html>"),
+        ("connection refused", "connection refused"),
+    ] {
+        assert_eq!(in_words(said), words);
+    }
+}
