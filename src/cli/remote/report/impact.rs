@@ -88,7 +88,12 @@ fn write(out: &mut String, found: &Impact) {
     if found.jobs.is_empty() {
         return;
     }
-    let _ = writeln!(out, "{}\n", line(&span(&found.bracket)));
+    if found.brackets.len() > 1 {
+        let _ = writeln!(out, "The fault came {} times.\n", found.brackets.len());
+    }
+    for bracket in &found.brackets {
+        let _ = writeln!(out, "{}\n", line(&span(bracket)));
+    }
     let or_unknown = |text: Option<&str>| text.filter(|text| !text.is_empty()).unwrap_or(NOT_KNOWN).to_owned();
     counts(out, "Platform", found, usize::MAX, |job| or_unknown(job.platform.as_deref()));
     counts(out, "Owner", found, OWNERS, |job| or_unknown(job.owner.as_deref()));

@@ -52,6 +52,7 @@ fn impact(hit: usize, unsure: usize) -> Impact {
         outcome: Outcome::Lost,
         suspects: Pairs(vec![("worker".to_owned(), "v5".to_owned())]),
         bracket,
+        brackets: vec![bracket],
         jobs: (0..hit + unsure).map(job).collect(),
         accounts: vec![account],
         notes: Vec::new(),
