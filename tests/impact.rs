@@ -407,5 +407,5 @@ async fn the_longest_list_arrives_and_how_far_it_is_is_told() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!((output.status.code(), lines), (Some(0), 20_001), "{said}");
-    assert!(said.starts_with("reading customers' jobs: 1 of 2 accounts\n"), "{said}");
+    assert!(said.starts_with("reading customers' jobs\n"), "{said}");
 }

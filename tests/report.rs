@@ -61,12 +61,13 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
     let (incident, _) = watched.until("the loss is an incident", Duration::from_secs(60), told).await;
     let id = incident["id"].as_str().expect("an id").to_owned();
 
-    let report = |watched: &Watched| {
+    let report = |watched: &Watched, wanted: i32| {
         let (code, text) = watched.command(&["incidents", &id, "--format", "markdown"]);
-        assert_eq!(code, 0, "{text}");
+        assert_eq!(code, wanted, "{text}");
         text
     };
-    let while_it_goes_on = report(&watched);
+    // More customers may be hit yet.
+    let while_it_goes_on = report(&watched, 3);
     assert!(while_it_goes_on.contains("\nIt goes on.\n"), "{while_it_goes_on}");
 
     // So long that customers' jobs are lost too.
@@ -77,7 +78,7 @@ async fn an_incident_is_reported_in_markdown_from_the_deploy_to_its_end() {
         known.into_iter().find(|known| known["id"] == json!(id) && known["resolved_at"].is_string())
     };
     let (incident, _) = watched.until("it is over", Duration::from_secs(120), over).await;
-    let text = report(&watched);
+    let text = report(&watched, 0);
     let has = |part: &str| assert!(text.contains(part), "{part}\n---\n{text}");
     has(&format!("# Incident {id}: lost on worker=v5\n"));
     has("| Deploy before it | worker v6\\|&lt;b&gt;\\`x\\` at ");

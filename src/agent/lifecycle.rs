@@ -24,7 +24,7 @@ use super::{
     coverage::Surveyor,
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
-    dogfood::{Reports, Shelves},
+    dogfood::Reports,
     heartbeat::{Heartbeat, Seen},
     impact::Scenery,
     maintenance::{Ask, Keeper},
@@ -35,7 +35,7 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    canary::{Away, Maintenance, RouteId, TargetName, Timestamp, Usual},
+    canary::{Away, Maintenance, RouteId, Sample, TargetName, Timestamp, Usual},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Detector},
     metrics::{Metrics, WatchedRoute},
@@ -118,8 +118,6 @@ pub(super) struct Base {
     ears: Ears,
     /// When a control last passed.
     seen: Seen,
-    /// What was written on platforms for the agent's own reports.
-    shelves: Arc<Shelves>,
     is_daemon: bool,
 }
 
@@ -177,7 +175,6 @@ impl Agent {
             round: Arc::clone(&round),
             ears: Ears::default(),
             seen: Seen::default(),
-            shelves: Arc::default(),
             is_daemon,
         };
         let craft = base.craft(&plan);
@@ -461,7 +458,6 @@ impl Base {
             round: Round::default(),
             ears: Ears::default(),
             seen: Seen::default(),
-            shelves: Arc::default(),
             is_daemon: false,
         }
     }
@@ -480,7 +476,7 @@ impl Base {
         let reporting = plan.canaries.iter().filter_map(|canary| Some((&canary.name, canary.report.as_ref()?)));
         Arc::new(Craft {
             scenery: Arc::new(Scenery::of(plan, &pads)),
-            reports: Arc::new(Reports::of(reporting, &plan.routes, &self.shelves)),
+            reports: Arc::new(Reports::of(reporting, &plan.routes)),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             store: Arc::clone(&self.store),
@@ -543,7 +539,14 @@ pub fn lines(plan: &OpenPlan) -> Vec<Line> {
             schedule: Some(canary.schedule.clone()),
             objective: canary.objective,
             deadline: canary.deadline,
-            sample: canary.sample,
+            sample: match &canary.report {
+                Some(report) => {
+                    let told = plan.routes.iter().filter(|other| other.platform == route.platform).count();
+                    let lines = u32::try_from(told).unwrap_or(u32::MAX).saturating_mul(report.hours).saturating_add(1);
+                    Sample::of(lines.min(Sample::MOST_ROWS))
+                }
+                None => canary.sample,
+            },
         })
     };
     plan.routes.iter().filter_map(line).collect()

@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     canary::{
-        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Tally, Timestamp, Usual, Verdict, Why,
-        evidence::half_empty_for, judge, looks, report::Stages, wait,
+        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Rows, Run, State, Tally, Timestamp, Usual, Verdict,
+        Why, evidence::half_empty_for, judge, looks, report::Stages, wait,
     },
-    platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
+    platform::{Handle, Job, JobState, PlatformError, Progress, Resume, diary::Diary},
     target::Target,
 };
 
@@ -37,6 +37,8 @@ const QUICK: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_secs(2);
 /// Longest wait for what a stage of a report holds: it may take a job to find out.
 const LOCATE: Duration = Duration::from_secs(60);
+/// Each time costs the platform a query or two.
+const MOST_LOCATED: u32 = 3;
 /// A platform's time that is further from ours than this is not believed.
 const DAY: Duration = Duration::from_secs(86_400);
 /// Most glances kept: polls of a run with a long deadline.
@@ -69,6 +71,8 @@ pub struct Flight {
     told: Option<Outcome>,
     /// What has to be done before a report's query is sent.
     chore: Option<Chore>,
+    /// How often its stages were asked.
+    located: u32,
 }
 
 impl Flight {
@@ -101,6 +105,7 @@ impl Flight {
             sights: 0,
             told: None,
             chore: None,
+            located: 0,
         })
     }
 
@@ -237,7 +242,7 @@ impl Flight {
     async fn submit(&mut self) -> Duration {
         let now = self.craft.clock.now();
         let ready = match &self.chore {
-            Some(chore) => self.call(self.craft.reports.prepare(&self.pad, chore, now)).await,
+            Some(chore) => self.call(self.craft.reports.prepare(&self.pad, chore, &self.craft.clock)).await,
             None => self.call(self.pad.prepare(self.run.sample, now)).await,
         };
         if let Err(error) = ready {
@@ -420,20 +425,23 @@ impl Flight {
     async fn locate(&mut self) {
         let Some(report) = self.run.report.clone() else { return };
         let is_known = self.evidence.stages.as_ref().is_some_and(|stages| stages.first_wrong().is_some());
-        let Some(diary) = self.pad.driver.diary().filter(|_| !is_known) else { return };
-        let stored = timeout(LOCATE, diary.stored(&report.source));
-        let computed = timeout(LOCATE, diary.computed(&self.run, self.handle.as_ref()));
-        let (stored, computed) = tokio::join!(stored, computed);
-        let late = |_| format!("no answer within {} s", LOCATE.as_secs());
-        let stored = stored.map_err(late).and_then(|answer| answer.map_err(|error| error.to_string()));
-        let computed = computed.map_err(late).and_then(|answer| answer.map_err(|error| error.to_string()));
+        let Some(diary) = self.pad.driver.diary().filter(|_| !is_known && self.located < MOST_LOCATED) else { return };
+        self.located += 1;
+        let stored = in_time(diary.stored(&report.source));
+        let (stored, computed) = tokio::join!(stored, self.computed(diary, self.handle.as_ref()));
+        // All is there, and the query did not bring it: perhaps it is there only now.
+        let is_odd = stored.as_ref() == Ok(&report.entered) && computed.as_ref().is_ok_and(|rows| !rows.complete());
+        let again = if is_odd { Some(self.computed(diary, None).await) } else { None };
+        self.evidence.stages = Some(Stages { entered: report.entered, stored, computed, again });
+    }
+
+    /// What a report's query brought, or brings now, compared with what it must.
+    async fn computed(&self, diary: &dyn Diary, handle: Option<&Handle>) -> Result<Rows, String> {
+        let rows = in_time(diary.computed(&self.run, handle)).await?;
         let carries = Carries::default();
-        let computed = computed.map(|rows| {
-            let mut tally = Tally::of(&self.run, &carries);
-            rows.iter().for_each(|row| tally.add(row));
-            tally.finish()
-        });
-        self.evidence.stages = Some(Stages { entered: report.entered, stored, computed });
+        let mut tally = Tally::of(&self.run, &carries);
+        rows.iter().for_each(|row| tally.add(row));
+        Ok(tally.finish())
     }
 
     /// Looks at the target; with a control beside it where the look may have to convict.
@@ -552,7 +560,7 @@ impl Flight {
         let now = self.craft.clock.now();
         let judgement = self.judge(now);
         if judgement.outcome.state() == State::Red {
-            self.craft.reports.doubt(&self.run, self.evidence.stages.as_ref());
+            self.craft.reports.doubt(&self.run, self.evidence.stages.as_ref()).await;
         }
         let still_running = !self.evidence.claim.is_last_word();
         self.evidence.half_empty = half_empty_for(self.glances.iter().chain(&self.evidence.looks));
@@ -589,6 +597,14 @@ impl Flight {
         if self.unkept {
             self.keep().await;
         }
+    }
+}
+
+/// What a stage holds, or why that is not known.
+async fn in_time<T>(asked: impl Future<Output = Result<T, PlatformError>>) -> Result<T, String> {
+    match timeout(LOCATE, asked).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LOCATE.as_secs())),
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::{error, warn};
 use super::{
     after::After,
     craft::Craft,
+    dogfood::Composed,
     run::{self, Flight},
 };
 use crate::{
@@ -414,13 +415,16 @@ impl Scheduler {
                 // A run is recorded before it is submitted: without a record there is no run. What a report
                 // must tell is a part of it.
                 let begun = async {
-                    let (run, chore) = craft.reports.compose(&craft, Arc::clone(&run)).await?;
-                    craft.store.begin(&run).await.map(|()| (run, chore))
+                    let Composed::Ready(run, chore) = craft.reports.compose(&craft, Arc::clone(&run)).await? else {
+                        return Ok(None);
+                    };
+                    craft.store.begin(&run).await.map(|()| Some((run, chore)))
                 };
                 let (run, chore) = match resumed {
                     true => (Arc::clone(&run), None),
                     false => match begun.await {
-                        Ok(begun) => begun,
+                        Ok(Some(begun)) => begun,
+                        Ok(None) => return,
                         Err(error) => {
                             warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
                             return;

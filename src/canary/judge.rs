@@ -157,7 +157,11 @@ fn by_the_rows(evidence: &Evidence) -> Judgement {
         Some(Stage::Query) => Phase::Execute,
         Some(Stage::Output) | None => Phase::Land,
     };
-    Judgement { phase: Some(phase), reason: Some(stages.to_string()), also: red, ..Judgement::plain(outcome) }
+    let reason = match stages.first_wrong() {
+        Some(Stage::Output) => format!("output: the query brings every row, and the target has {}", seen.rows),
+        _ => stages.to_string(),
+    };
+    Judgement { phase: Some(phase), reason: Some(reason), also: red, ..Judgement::plain(outcome) }
 }
 
 /// The red outcomes that hold for a sighting, in the order of the table. Empty: complete.

@@ -106,7 +106,8 @@ pub struct Source {
     pub since: String,
 }
 
-/// What entries come to together: enough to tell whether any was lost, changed or doubled.
+/// What entries come to together: enough to tell whether any was lost or changed. That some stand there twice
+/// changes no report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// How many runs.
@@ -269,20 +270,31 @@ pub struct Stages {
     pub entered: Sums,
     /// What the table holds, or why that is not known.
     pub stored: Result<Sums, String>,
-    /// What the query brings, compared with what it must, or why that is not known.
+    /// What the query brought, compared with what it must, or why that is not known.
     pub computed: Result<Rows, String>,
+    /// The same of the query run again, where the table has all that was loaded and the query had not brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Result<Rows, String>>,
 }
 
 impl Stages {
     /// The first stage that is wrong; none if that cannot be told.
     pub fn first_wrong(&self) -> Option<Stage> {
         match (&self.stored, &self.computed) {
-            (Ok(stored), _) if *stored != self.entered => Some(Stage::Import),
-            // A right result can only be made of right entries.
+            // A right result can only be made of right entries, whatever has become of them since.
             (_, Ok(computed)) if computed.complete() => Some(Stage::Output),
+            (Ok(stored), _) if *stored != self.entered => Some(Stage::Import),
+            (Ok(_), Ok(_)) if self.came_late() => Some(Stage::Import),
             (Ok(_), Ok(_)) => Some(Stage::Query),
             _ => None,
         }
+    }
+}
+
+impl Stages {
+    /// The same query, run again, brings every row.
+    fn came_late(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.as_ref().is_ok_and(Rows::complete))
     }
 }
 
@@ -290,6 +302,9 @@ impl fmt::Display for Stages {
     /// As people read it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.first_wrong(), &self.stored, &self.computed) {
+            (Some(Stage::Import), ..) if self.came_late() => f.write_str(
+                "import: what was loaded came late; the same query brings every row now (a longer `settles` waits for it)",
+            ),
             (Some(Stage::Import), Ok(stored), _) => {
                 write!(f, "import: the table has {stored}; {} were loaded", self.entered)
             }
@@ -386,16 +401,23 @@ mod tests {
         let changed = Sums { latency_ms: 91, ..entered };
         let (whole, short) = (Rows::all_right(3), Rows { expected: 3, right: 2, missing: 1, ..Rows::default() });
         let unknown = || "no answer".to_owned();
-        for (stored, computed, wrong) in [
-            (Ok(fewer), Ok(short.clone()), Some(Stage::Import)),
-            (Ok(changed), Err(unknown()), Some(Stage::Import)),
-            (Ok(entered), Ok(short.clone()), Some(Stage::Query)),
-            (Ok(entered), Ok(whole.clone()), Some(Stage::Output)),
-            (Err(unknown()), Ok(whole), Some(Stage::Output)),
-            (Err(unknown()), Ok(short), None),
-            (Ok(entered), Err(unknown()), None),
+        let again = |rows: &Rows| Some(Ok(rows.clone()));
+        for (stored, computed, again, wrong) in [
+            (Ok(fewer), Ok(short.clone()), None, Some(Stage::Import)),
+            (Ok(changed), Err(unknown()), None, Some(Stage::Import)),
+            (Ok(entered), Ok(short.clone()), None, Some(Stage::Query)),
+            (Ok(entered), Ok(short.clone()), again(&short), Some(Stage::Query)),
+            (Ok(entered), Ok(short.clone()), Some(Err(unknown())), Some(Stage::Query)),
+            // It was not there when it was queried.
+            (Ok(entered), Ok(short.clone()), again(&whole), Some(Stage::Import)),
+            (Ok(entered), Ok(whole.clone()), None, Some(Stage::Output)),
+            // It went away after it was queried.
+            (Ok(fewer), Ok(whole.clone()), None, Some(Stage::Output)),
+            (Err(unknown()), Ok(whole), None, Some(Stage::Output)),
+            (Err(unknown()), Ok(short), None, None),
+            (Ok(entered), Err(unknown()), None, None),
         ] {
-            let stages = Stages { entered, stored, computed };
+            let stages = Stages { entered, stored, computed, again };
             assert_eq!(stages.first_wrong(), wrong, "{stages:?}");
             let begins = wrong.map_or("which of".to_owned(), |stage| format!("{stage}: "));
             assert!(stages.to_string().starts_with(&begins), "{stages}");

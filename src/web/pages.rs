@@ -243,6 +243,9 @@ fn seen(page: &mut Html, evidence: &Evidence) {
         fact(page, "Loaded", stages.entered);
         fact(page, "In the table", told_or_not(&stages.stored));
         fact(page, "The query brings", told_or_not(&stages.computed));
+        if let Some(again) = &stages.again {
+            fact(page, "And again", told_or_not(again));
+        }
     }
     for away in &evidence.away {
         fact(page, "Agent away", format!("{} to {}", away.from, away.until));

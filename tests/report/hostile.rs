@@ -94,7 +94,7 @@ async fn hostile_text_is_text_in_a_report_and_every_cell_stays_in_its_column() {
     let agent = agent(Answer::json(202, asked), Answer::json(200, found)).await;
     let (code, text, said) = report(&agent, &[]).await;
     // Some jobs could not be read, as the agent says.
-    assert_eq!((code, &*said), (3, "reading the platforms' jobs\n"), "{text}");
+    assert_eq!((code, &*said), (3, "reading customers' jobs\n"), "{text}");
     let read = rendered(&text);
     let markup = ["bullet_list", "code_inline", "heading", "inline", "list_item", "paragraph", "table", "tbody", "td"];
     let markup = [&markup[..], &["text", "th", "thead", "tr"]].concat();

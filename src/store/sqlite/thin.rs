@@ -98,8 +98,8 @@ impl Page<'_> {
         let old = retention::first_marker_at(now.minus(retention::REPORTS));
         self.run(
             "DELETE FROM reports WHERE marker < ?1
-               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.marker = reports.marker AND pending = 1)",
-            params![key(old)],
+               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.marker = reports.marker AND (pending = 1 OR watch_until >= ?2))",
+            params![key(old), now.as_micros()],
         )?;
         let unused = "DELETE FROM shapes WHERE NOT EXISTS (SELECT 1 FROM runs WHERE shape = shapes.id)";
         if self.run(unused, [])? > 0 {
