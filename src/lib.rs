@@ -122,6 +122,9 @@
 //!   is judged at its objective and no earlier: a sibling's times, or a constant, would be a guess that stops
 //!   releases. The two wait together, in about the time of one. Of a route that displaces rows only one run flies
 //!   at once: there the second still waits for the first.
+//! * A verification holds routes against how they were before the release: before its marker, or an incident that
+//!   began lately, by the last three runs on the schedule. Its own runs are no history: the ledger keeps beside
+//!   them what verifications found, and what of that was accepted (docs/verify.md).
 //! * A deploy that is also verified sends each route once: `verify` in `POST /api/v1/deploys` holds what is posted
 //!   to `/api/v1/verify`, and of the routes that it selects the marker's runs are the verification's, sent at once.
 //!   Runs that were due before the marker say nothing of it, and are what it is compared with. Where too much is

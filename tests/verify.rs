@@ -52,7 +52,12 @@ async fn a_release_that_breaks_a_worker_is_a_regression_and_fixed_after_the_roll
         assert!(route["run_id"].as_str().is_some_and(|run| run.starts_with("lf")), "{route:#}");
     }
 
+    // Whoever runs the step again hears the same.
+    let (code, again) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&again, "regression")), (1, ON_V5.map(str::to_owned).to_vec()), "{again:#}");
     // What was broken before and still is, no release did, unless one wants to hear of it all the same.
+    let (code, accepted) = verify(&watched, &["--accept"]).await;
+    assert_eq!((code, turned(&accepted, "still failing")), (0, ON_V5.map(str::to_owned).to_vec()), "{accepted:#}");
     let (code, again) = verify(&watched, &[]).await;
     assert_eq!((code, turned(&again, "still failing")), (0, ON_V5.map(str::to_owned).to_vec()), "{again:#}");
     let (code, strict) = verify(&watched, &["--strict", "--where", "worker=v5"]).await;
@@ -217,6 +222,7 @@ async fn what_is_asked_wrongly_is_a_usage_error() {
         (&["--where", "worker=v7"], "v5"),
         (&["--where", "worker=v5", "--where", "worker=v6"], "twice"),
         (&["--canary", "none"], "result-output"),
+        (&["--strict", "--accept"], "cannot be used with"),
         (&["--rounds", "0"], "--rounds"),
         (&["--within", "5"], "90s"),
         (&["--within", "0s"], "from 1s to 24h"),

@@ -116,6 +116,8 @@ pub(super) struct Base {
     round: Round,
     /// Who waits for what runs of a verification come to.
     ears: Ears,
+    /// What verifications found is kept by one of them at a time.
+    found: Arc<tokio::sync::Mutex<()>>,
     /// When a control last passed.
     seen: Seen,
     /// What was written on platforms for the agent's own reports.
@@ -176,6 +178,7 @@ impl Agent {
             told: told.clone(),
             round: Arc::clone(&round),
             ears: Ears::default(),
+            found: Arc::default(),
             seen: Seen::default(),
             shelves: Arc::default(),
             is_daemon,
@@ -460,6 +463,7 @@ impl Base {
             told,
             round: Round::default(),
             ears: Ears::default(),
+            found: Arc::default(),
             seen: Seen::default(),
             shelves: Arc::default(),
             is_daemon: false,

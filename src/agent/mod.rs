@@ -4,6 +4,7 @@
 //! Reading order: clock, sight, run, after, scheduler, desk, outbox.
 
 pub mod after;
+pub mod baseline;
 pub mod clock;
 pub mod coverage;
 pub mod craft;

@@ -8,15 +8,15 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{clock::Clock, scheduler::Want};
+use super::{baseline::Pasts, clock::Clock, scheduler::Want};
 use crate::{
-    canary::{Marker, Outcome, Route, RouteId, Run, State, Timestamp, Verdict, Why},
-    detect::verification::{self, Flown, Turn, Verification, Verified, Word, was_bad, word},
-    store::{Store, StoreError},
+    canary::{Marker, Route, RouteId, Run, State, Timestamp, Verdict, Why},
+    detect::{
+        baseline::Past,
+        verification::{self, Flown, Turn, Verification, Verified, Word, word},
+    },
 };
 
-/// Runs of a route that tell how it was.
-const BEFORE: u32 = 20;
 /// Once it is certain that something got worse, others that are still under way are given so long, or twice
 /// what the slowest so far took: they tell what is common to it.
 const GRACE: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub struct Asked {
     pub within: Duration,
     /// What still fails is a no, too.
     pub strict: bool,
+    /// What it finds is how routes are from now on.
+    pub accept: bool,
 }
 
 /// What was heard of a run.
@@ -64,21 +66,6 @@ pub struct Progress {
     pub bad: usize,
     /// All routes.
     pub of: usize,
-}
-
-/// What runs of each route came to before, newest first.
-pub type Before = HashMap<RouteId, Vec<Outcome>>;
-
-/// What the ledger knows of how routes were until then.
-pub async fn before(store: &dyn Store, routes: &[Arc<Route>], until: Timestamp) -> Result<Before, StoreError> {
-    let mut before = Before::new();
-    for route in routes {
-        let records = store.runs(Some(route.id), BEFORE).await?.into_iter();
-        let earlier = records.filter(|record| record.run.terms.due < until);
-        let verdicts = earlier.filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
-        before.insert(route.id, verdicts.map(|verdict| verdict.outcome).collect());
-    }
-    Ok(before)
 }
 
 /// A route under way.
@@ -164,7 +151,7 @@ fn claimed(verdict: &Verdict) -> Option<String> {
 /// change nothing, or when the time is over.
 pub async fn verify(
     asked: &Asked,
-    before: &Before,
+    pasts: &Pasts,
     began: Timestamp,
     clock: &Clock,
     wants: &mpsc::Sender<Want>,
@@ -183,8 +170,8 @@ pub async fn verify(
         })
         .collect();
     let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
-    let was: HashMap<RouteId, bool> =
-        before.iter().filter_map(|(route, before)| Some((*route, was_bad(before)?))).collect();
+    let unknown = Past::default();
+    let past = |route: &Route| pasts.get(&route.id).unwrap_or(&unknown);
     let mut changed: HashSet<usize> = HashSet::new();
     let mut is_no = false;
     loop {
@@ -195,8 +182,7 @@ pub async fn verify(
             let (said, certain) = word(&course.runs, asked.rounds);
             if certain {
                 course.clear_at.get_or_insert(now);
-                let was_bad = was.get(&course.route.id).copied().unwrap_or(false);
-                is_no |= said == Word::Bad && (asked.strict || !was_bad);
+                is_no |= said == Word::Bad && !asked.accept && (asked.strict || !past(&course.route).was_bad());
             } else {
                 course.clear_at = None;
                 if course.wants_another(now) {
@@ -236,16 +222,18 @@ pub async fn verify(
         }
     }
     let now = clock.now();
-    let none = Vec::new();
     let verified: Vec<Verified> = (courses.iter())
         .map(|course| {
             let took = course.clear_at.unwrap_or(now).since(began).as_secs_f64();
-            let before = before.get(&course.route.id).unwrap_or(&none);
-            verification::verified(&course.route, &course.runs, before, asked.rounds, (took * 1e3).round() / 1e3)
+            let seconds = (took * 1e3).round() / 1e3;
+            verification::verified(&course.route, &course.runs, past(&course.route), asked.rounds, seconds)
         })
         .collect();
     let routes: Vec<&Route> = asked.routes.iter().map(|route| &**route).collect();
-    Verification::new(&routes, verified, asked.strict)
+    match asked.accept {
+        true => Verification::accepted(&routes, verified),
+        false => Verification::new(&routes, verified, asked.strict),
+    }
 }
 
 /// Whether it is worth the while to say more of a route than its line.

@@ -296,8 +296,8 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
 }
 
 fn asked(request: web::Request) -> Asked {
-    let web::Request { routes, rounds, within, strict } = request;
-    Asked { routes, rounds, within, strict }
+    let web::Request { routes, rounds, within, strict, accept } = request;
+    Asked { routes, rounds, within, strict, accept }
 }
 
 fn clear(at: Progress) -> web::Clear {

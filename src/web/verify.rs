@@ -54,6 +54,8 @@ pub struct Request {
     pub within: Duration,
     /// What still fails is a no, too.
     pub strict: bool,
+    /// What it finds is how routes are from now on.
+    pub accept: bool,
 }
 
 /// What a pipeline posts.
@@ -68,6 +70,8 @@ pub(super) struct Posted {
     within_seconds: f64,
     #[serde(default)]
     strict: bool,
+    #[serde(default)]
+    accept: bool,
 }
 
 fn one() -> u32 {
@@ -87,13 +91,16 @@ impl Posted {
         if !(1.0..=LONGEST).contains(&self.within_seconds) {
             return Err(Problem::wrong("`within_seconds` must be from 1 to 86400"));
         }
+        if self.strict && self.accept {
+            return Err(Problem::wrong("`accept` takes what is bad for how it is, `strict` does not: one of them"));
+        }
         let only = Selector::new(self.r#where);
         let mut routes: Vec<Arc<Route>> =
             doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
         check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
         routes.retain(|route| only.covers(route));
         let within = Duration::from_secs_f64(self.within_seconds);
-        Ok(Request { routes, rounds: self.rounds, within, strict: self.strict })
+        Ok(Request { routes, rounds: self.rounds, within, strict: self.strict, accept: self.accept })
     }
 }
 

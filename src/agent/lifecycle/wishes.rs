@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Agent;
 use crate::{
     agent::{
+        baseline,
         desk::{Released, Told},
         impact,
         maintenance::{Ask, Denied},
@@ -125,8 +126,12 @@ impl Agent {
         show: impl FnMut(Progress),
     ) -> Result<Verification, Denied> {
         let Listening { since, mut heard } = listening;
-        let before = verify::before(&*self.base.store, &asked.routes, since).await?;
-        Ok(verify::verify(asked, &before, since, &self.base.clock, &self.wants, &mut heard, show).await)
+        let (store, clock) = (&*self.base.store, &self.base.clock);
+        let pasts = baseline::pasts(store, &asked.routes, since).await?;
+        let found = verify::verify(asked, &pasts, since, clock, &self.wants, &mut heard, show).await;
+        let _one_at_a_time = self.base.found.lock().await;
+        baseline::remember(store, asked, &found, clock.now()).await;
+        Ok(found)
     }
 
     fn listen(&self) -> Listening {

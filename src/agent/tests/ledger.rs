@@ -76,6 +76,7 @@ through! {
     watched(now: Timestamp) -> Vec<RunRecord>;
     run(run: Marker) -> Option<RunRecord>;
     runs(route: Option<RouteId>, limit: u32) -> Vec<RunRecord>;
+    runs_before(route: RouteId, until: Marker, limit: u32) -> Vec<RunRecord>;
     judged(from: Marker, limit: u32) -> Vec<RunRecord>;
     incidents(limit: u32) -> Vec<Incident>;
     incident(id: &IncidentId) -> Option<Incident>;

@@ -9,8 +9,11 @@ use super::{
     scene::{Scene, Shows, Way, run_of},
 };
 use crate::{
-    agent::verify::{self, Asked, Before, Heard},
-    canary::{Evidence, Outcome, Run, Selector, Verdict, Why},
+    agent::{
+        baseline::Pasts,
+        verify::{self, Asked, Heard},
+    },
+    canary::{Evidence, Outcome, Run, Schedule, Selector, Verdict, Why},
     detect::{
         Deploy,
         verification::{Answer, Turn},
@@ -19,7 +22,7 @@ use crate::{
 
 fn asked(scene: &Scene, routes: usize) -> Asked {
     let routes = scene.plan.routes[..routes].to_vec();
-    Asked { routes, rounds: 1, within: S(300), strict: false }
+    Asked { routes, rounds: 1, within: S(300), strict: false, accept: false }
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,6 +64,68 @@ async fn a_route_that_loses_after_a_deploy_is_a_regression_against_how_it_was_be
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_that_is_seen_to_be_broken_does_not_pass_for_how_it_was() {
+    let scene = Scene::new(&["t0", "t1"], |_| {}).start().await;
+    tokio::time::sleep(S(250)).await;
+    let release = async |version: &str, shows: Shows, seconds: u64| {
+        let deploy = Deploy { at: scene.clock.now(), service: "worker".into(), version: version.into() };
+        assert!(scene.agent.deploy(deploy, Selector::default()).await);
+        scene.targets[0].now(shows);
+        tokio::time::sleep(S(seconds)).await;
+    };
+    let asked = asked(&scene, 2);
+    let verify = async || {
+        let found = scene.agent.verify(&asked, |_| {}).await.expect("it runs");
+        (found.answer, found.routes[0].state)
+    };
+    // Runs on the schedule have shown it for minutes, and the pipeline asks again and again.
+    release("v8", Shows::Nothing, 200).await;
+    assert_eq!(verify().await, (Answer::No, Turn::Regression));
+    assert_eq!(verify().await, (Answer::No, Turn::Regression));
+    release("v8", Shows::Nothing, 10).await;
+    assert_eq!(verify().await, (Answer::No, Turn::Regression), "the same, deployed again");
+    release("v7", Shows::All, 5).await;
+    assert_eq!(verify().await, (Answer::Yes, Turn::Fixed));
+    // What had failed before a release, no release did.
+    scene.targets[0].now(Shows::Nothing);
+    tokio::time::sleep(S(300)).await;
+    release("v9", Shows::Nothing, 60).await;
+    assert_eq!(verify().await, (Answer::Yes, Turn::StillFailing));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_marker_an_open_incident_tells_since_when() {
+    let scene = Scene::new(&["t0", "t1"], |_| {}).start().await;
+    tokio::time::sleep(S(250)).await;
+    scene.targets[0].now(Shows::Nothing);
+    tokio::time::sleep(S(400)).await;
+    assert!(!scene.notices().is_empty());
+    let found = scene.agent.verify(&asked(&scene, 2), |_| {}).await.expect("it runs");
+    assert_eq!((found.answer, found.routes[0].was), (Answer::No, Some(Outcome::Landed)), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_verification_found_is_how_it_was_only_once_one_passed_or_somebody_accepts_it() {
+    let scene = Scene::new(&["t0"], |plan| plan.canaries[0].schedule = Schedule::Every(S(100_000))).start().await;
+    let verify = async |accept: bool| {
+        let asked = Asked { accept, ..asked(&scene, 1) };
+        let found = scene.agent.verify(&asked, |_| {}).await.expect("it runs");
+        (found.answer, found.routes[0].state)
+    };
+    assert_eq!(verify(false).await, (Answer::Yes, Turn::Ok));
+    scene.targets[0].now(Shows::Nothing);
+    for _ in 0..3 {
+        assert_eq!(verify(false).await, (Answer::No, Turn::Regression));
+    }
+    assert_eq!(verify(true).await, (Answer::Yes, Turn::StillFailing));
+    assert_eq!(verify(false).await, (Answer::Yes, Turn::StillFailing));
+    scene.targets[0].now(Shows::All);
+    assert_eq!(verify(false).await, (Answer::Yes, Turn::Fixed));
+    scene.targets[0].now(Shows::Nothing);
+    assert_eq!(verify(false).await, (Answer::No, Turn::Regression));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_sent_before_the_deploy_says_nothing_of_it() {
     let scene = Scene::new(&["t0"], |_| {}).start().await;
     let (asked, began) = (asked(&scene, 1), scene.clock.now());
@@ -85,7 +150,7 @@ async fn what_was_sent_before_the_deploy_says_nothing_of_it() {
         };
         hears.send(Heard::Verdict(Box::new(verdict), Arc::new(run))).expect("heard");
     }
-    let found = verify::verify(&asked, &Before::new(), began, &scene.clock, &wants, &mut heard, |_| {}).await;
+    let found = verify::verify(&asked, &Pasts::new(), began, &scene.clock, &wants, &mut heard, |_| {}).await;
     assert_eq!((found.answer, found.routes[0].runs), (Answer::Yes, 1), "{found:?}");
     assert!(scene.clock.now().since(began) < Duration::from_secs(1));
 }

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{How, show};
 use crate::{
     agent::{
-        Clock, Dice,
+        Clock, Dice, baseline,
         lifecycle::OpenPlan,
         once::Once,
         scheduler::Want,
@@ -40,16 +40,23 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
     };
     landings::open(&intake, &store, &plan.agent.store)?;
     let (close, door) = open_door(&plan, &intake, &clock).await?;
-    let asked = Asked { routes: plan.routes.clone(), rounds: how.rounds, within: how.within, strict: how.strict };
+    let asked = Asked {
+        routes: plan.routes.clone(),
+        rounds: how.rounds,
+        within: how.within,
+        strict: how.strict,
+        accept: how.accept,
+    };
     let began = clock.now();
-    let before = verify::before(&*store, &plan.routes, began).await?;
+    let pasts = baseline::pasts(&*store, &plan.routes, began).await?;
     let mut once = Once::start(&plan, Arc::clone(&store), clock.clone(), Dice::new());
     let mut line = progress::Line::new();
     let wants = once.wants.clone();
     // Whoever stops meanwhile hears of no run.
     let _ = wants.send(Want::Verify(plan.routes.iter().map(|route| route.id).collect())).await;
-    let found = verify::verify(&asked, &before, began, &clock, &wants, &mut once.heard, |at| show(&mut line, at)).await;
+    let found = verify::verify(&asked, &pasts, began, &clock, &wants, &mut once.heard, |at| show(&mut line, at)).await;
     drop(line);
+    baseline::remember(&*store, &asked, &found, clock.now()).await;
     drop(wants);
     once.stop().await;
     close.send_replace(true);

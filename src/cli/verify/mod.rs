@@ -37,6 +37,10 @@ use crate::{
 /// A silent loss is a no at once. A run that failed is repeated, and is a no if it fails again. Without
 /// history a bad route is a regression.
 ///
+/// How a route was: what runs on the schedule came to before the newest deploy marker of the last day or, if there
+/// is none, before an open incident of the last hour; or what a verification since found, if it passed. One that
+/// said no says no again when it is repeated, until the route lands, or --accept takes it for how it is.
+///
 /// Exit codes: 0 nothing got worse · 1 something did · 2 usage or config · 3 nobody could see all of it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -74,6 +78,9 @@ pub(super) struct How {
     /// What failed before and still does is a no, too.
     #[arg(long)]
     pub(super) strict: bool,
+    /// Takes what is found for how routes are: bad ones are no regression now, nor the next time.
+    #[arg(long, conflicts_with = "strict")]
+    pub(super) accept: bool,
     /// Also writes the answer as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,

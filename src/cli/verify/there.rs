@@ -31,6 +31,7 @@ pub(in crate::cli) fn body(only: &Selector, how: &How) -> Value {
         "rounds": how.rounds,
         "within_seconds": how.within.as_secs_f64(),
         "strict": how.strict,
+        "accept": how.accept,
     })
 }
 
