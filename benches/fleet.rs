@@ -131,6 +131,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             objective: Duration::from_secs(120),
             deadline: Duration::from_secs(300),
             sample: Sample::default(),
+            report: None,
         }],
         routes: flown,
         landings: Vec::new(),

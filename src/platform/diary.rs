@@ -191,7 +191,7 @@ mod tests {
             hour: hour.to_owned(),
             route: [canary, "p", "t", "append"].map(str::to_owned),
             landed,
-            silent: n % 7 == 3 && n % 2 == 0,
+            silent: n % 7 == 3 && n.is_multiple_of(2),
             latency_ms: (landed && n % 5 != 1).then_some(i64::from(n * 7919 % 997)),
         }
     }
@@ -223,7 +223,7 @@ mod tests {
 
     fn rows(engine: &rusqlite::Connection, sql: &str) -> (Vec<String>, Vec<Vec<Cell>>) {
         let mut statement = engine.prepare(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let width = names.len();
         let read = statement.query_map([], |row| {
             (0..width)
