@@ -113,10 +113,13 @@
 //!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
 //!   share the field and the words, not the score.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
-//! * A verification counts a provisional red once the run's objective is over: it can no longer be better than
-//!   late. A lost run is a no at once, a failed one is repeated. In process it learns from the ledger that the
-//!   config names and writes to it; beside a daemon it is asked for, and its end asked for again (`GET
-//!   /api/v1/verify/ID`), since no connection lives longer than five minutes.
+//! * A verification counts the runs that it has named itself. Rows that are missing at the objective may be late, which
+//!   is no regression: a run is bad when it is judged for good or, if several routes miss theirs, after ten times as
+//!   long as rows ever took at that target. A failed one is repeated. Its runs wait for a slot as long as it waits for
+//!   them; when it is gone, nobody flies them on: they are settled as `unknown`, also by whoever finds them later.
+//! * In process a verification learns from the ledger that the config names and writes to it; beside a daemon it is
+//!   asked for, and its end asked for again (`GET /api/v1/verify/ID`), since no connection lives longer than five
+//!   minutes. One that nobody has asked about for as long ends.
 //! * A verification repeats a job that ended badly ten seconds after the platform said so, before it is judged. Rows
 //!   may land though the job failed (`unclaimed`, no regression), so where nothing is known of how long they take it
 //!   is judged at its objective and no earlier: a sibling's times, or a constant, would be a guess that stops

@@ -7,14 +7,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::verify::Asked;
+use super::verify::{Asked, landing};
 use crate::{
-    canary::{Outcome, Route, RouteId, Timestamp, Why},
+    canary::{Outcome, Route, RouteId, Timestamp, Verdict, Why},
     detect::{
         baseline::{Past, before_until, released_at},
         verification::{Answer, Turn, Verification},
@@ -58,22 +59,29 @@ pub async fn pasts(store: &dyn Store, routes: &[Arc<Route>], now: Timestamp) -> 
     let mut pasts = Pasts::new();
     for route in routes {
         let until = before_until(route.id, now, released, &incidents);
-        let before = scheduled(store, route.id, until).await?;
-        let lately = if until == now { before.clone() } else { scheduled(store, route.id, now).await? };
+        let (before, slowest) = scheduled(store, route.id, until).await?;
+        let lately = if until == now { before.clone() } else { scheduled(store, route.id, now).await?.0 };
         let known = book.get(&route.id).cloned().unwrap_or_default();
         // Where nothing else is known, the first verification is what later ones are held against.
         let accepted = known.accepted.or(known.last.filter(|_| before.is_empty()));
-        pasts.insert(route.id, Past { before: newest(accepted, before), lately: newest(known.last, lately) });
+        pasts.insert(route.id, Past { before: newest(accepted, before), lately: newest(known.last, lately), slowest });
     }
     Ok(pasts)
 }
 
-/// What runs that no verification sent came to until then, newest first.
-async fn scheduled(store: &dyn Store, route: RouteId, until: Timestamp) -> Result<Vec<Found>, StoreError> {
+/// What runs that no verification sent came to until then, newest first, and how long rows took at their slowest.
+async fn scheduled(
+    store: &dyn Store,
+    route: RouteId,
+    until: Timestamp,
+) -> Result<(Vec<Found>, Option<Duration>), StoreError> {
     let records = store.runs_before(route, first_marker_at(until), RUNS).await?;
     let told = records.into_iter().filter_map(|record| record.verdict);
     let told = told.filter(|verdict| verdict.why != Why::Verify && !verdict.agent_away && verdict.due < until);
-    Ok(told.map(|verdict| Found { at: verdict.due, outcome: verdict.outcome }).collect())
+    let told: Vec<Verdict> = told.collect();
+    let landed = told.iter().filter(|verdict| verdict.outcome == Outcome::Landed);
+    let slowest = landed.filter_map(|verdict| landing(&verdict.evidence)).max();
+    Ok((told.iter().map(|verdict| Found { at: verdict.due, outcome: verdict.outcome }).collect(), slowest))
 }
 
 /// Of what a verification found and what runs on the schedule came to, the newer.

@@ -30,12 +30,13 @@ use super::{
     maintenance::{Ask, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
+    run::{self, NOBODY_WAITS},
     scheduler::{Cap, Caps, Line, Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
 };
 use crate::{
-    canary::{Away, Maintenance, RouteId, TargetName, Timestamp, Usual},
+    canary::{Away, Maintenance, RouteId, TargetName, Timestamp, Usual, Why},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Detector},
     metrics::{Metrics, WatchedRoute},
@@ -344,7 +345,13 @@ impl Agent {
         if !pending.is_empty() {
             info!(runs = pending.len(), "resuming runs that were in flight");
         }
+        let craft = Arc::clone(&self.craft.borrow());
         for record in pending {
+            if record.run.why == Why::Verify {
+                // Its verification is gone, and with it perhaps the intake that it was to be delivered to.
+                run::ground(&craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                continue;
+            }
             let _ = self.wants.send(Want::Resume(Box::new(record))).await;
         }
         for record in self.base.store.watched(now).await? {

@@ -6,10 +6,12 @@
 pub mod after;
 pub mod baseline;
 pub mod clock;
+mod course;
 pub mod coverage;
 pub mod craft;
 pub mod desk;
 pub mod dogfood;
+pub mod errand;
 mod heartbeat;
 pub mod impact;
 pub mod lifecycle;

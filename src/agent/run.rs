@@ -590,6 +590,9 @@ impl Flight {
     }
 }
 
+/// Why a verification's run is not flown on without it.
+pub const NOBODY_WAITS: &str = "the verification that sent it ended first";
+
 /// Settles a run that cannot fly on: nobody can see what becomes of it, and it counts towards
 /// nothing.
 pub async fn ground(craft: &Craft, run: &Arc<Run>, evidence: Evidence, why: &str) {

@@ -22,6 +22,8 @@ pub struct Past {
     /// What runs came to up to now, newest first, those after the release as well. Of a good route it tells
     /// whether it was mended.
     pub lately: Vec<Outcome>,
+    /// How long rows took at their slowest, of those runs.
+    pub slowest: Option<Duration>,
 }
 
 impl Past {
@@ -121,7 +123,7 @@ mod tests {
             (vec![Lost, Landed, Landed, Lost], false),
             (vec![Landed, Lost, Lost], false),
         ] {
-            assert_eq!(Past { before: before.clone(), lately: Vec::new() }.was_bad(), bad, "{before:?}");
+            assert_eq!(Past { before: before.clone(), ..Past::default() }.was_bad(), bad, "{before:?}");
         }
     }
 
@@ -136,7 +138,7 @@ mod tests {
             (vec![Failed, Landed], false),
             (vec![Failed, Unknown, Failed], true),
         ] {
-            let past = Past { before: vec![Landed], lately: lately.clone() };
+            let past = Past { before: vec![Landed], lately: lately.clone(), slowest: None };
             assert_eq!(past.is_mended_if_good(), mended, "{lately:?}");
         }
     }

@@ -252,8 +252,8 @@ fn suspects(routes: &[&Route], verified: &[Verified], blamed: Turn) -> Vec<Named
         .collect()
 }
 
-/// A route with what its runs say against how it was.
-pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds: f64) -> Verified {
+/// A route with what its runs say against how it was. `missed`: why there is none.
+pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds: f64, missed: String) -> Verified {
     let (word, _) = word(runs, rounds);
     let wanted = |run: &&Flown| match word {
         Word::Bad => run.outcome.state() == State::Red,
@@ -268,7 +268,7 @@ pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds
         reason = Some("a run failed, and did not when it was repeated".to_owned());
     }
     if decided.is_none() {
-        reason = Some("no run came back in time".to_owned());
+        reason = Some(missed);
     }
     Verified {
         canary: route.canary.to_string(),

@@ -121,3 +121,12 @@ pub(super) async fn begin(State(doors): Shared, headers: HeaderMap, body: Body) 
 pub(super) async fn look(State(doors): Shared, Path(id): Path<String>) -> Answer {
     Ok(answer::json(&doors.verifications.get("", &id)?.shape()))
 }
+
+/// Nobody waits for it any more. It ends at once, with what is clear by then; runs that are under way fly on.
+pub(super) async fn cancel(State(doors): Shared, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+    // Nothing is read from it, so nothing large has a reason to be there.
+    guard::body(&headers, body, 1_024, Duration::from_secs(5)).await?;
+    let inquiry = doors.verifications.get("", &id)?;
+    inquiry.take_back();
+    Ok(answer::json(&inquiry.shape()))
+}
