@@ -117,6 +117,8 @@
 //!   is no regression: a run is bad when it is judged for good or, if several routes miss theirs, after ten times as
 //!   long as rows ever took at that target. A failed one is repeated. Its runs wait for a slot as long as it waits for
 //!   them; when it is gone, nobody flies them on: they are settled as `unknown`, also by whoever finds them later.
+//! * Two agents that displace each other's rows at one place prove nothing of the platform: what stands in the place
+//!   of ours and is not in our ledger, sent meanwhile, makes a run `unknown`.
 //! * In process a verification learns from the ledger that the config names and writes to it; beside a daemon it is
 //!   asked for, and its end asked for again (`GET /api/v1/verify/ID`), since no connection lives longer than five
 //!   minutes. One that nobody has asked about for as long ends.

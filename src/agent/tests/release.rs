@@ -255,6 +255,30 @@ async fn a_paused_route_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_agents_verification_of_the_same_place_is_no_loss() {
+    let seldom = |plan: &mut OpenPlan| plan.canaries[0].schedule = Schedule::Every(S(100_000));
+    let scene = Scene::new(&["t0"], seldom).start().await;
+    let verify = async |other: Marker| {
+        scene.targets[0].now(Shows::Stranger(other));
+        let found = scene.agent.verify(&asked(&scene, 1), pending(), |_| {}).await.expect("it runs");
+        (found.answer, found.routes[0].outcome, found.routes[0].reason.clone())
+    };
+    // It goes on as long as ours is tried.
+    let other = Marker::mint(scene.clock.now().plus(S(30)), 77);
+    let (answer, outcome, reason) = verify(other).await;
+    assert_eq!((answer, outcome), (Answer::Unsure, Some(Outcome::Unknown)));
+    assert_eq!(
+        reason.as_deref(),
+        Some(&*format!("another agent writes to the same place: its run {other} stands there"))
+    );
+    // What was there long before should have been replaced, and one of ours too.
+    let old = Marker::mint(scene.clock.now().minus(S(9_000)), 77);
+    assert_eq!(verify(old).await.1, Some(Outcome::Stale));
+    let ours = scene.platform.submitted().pop().expect("sent");
+    assert_eq!(verify(ours).await.1, Some(Outcome::Stale));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_broken_off_ends_at_once_and_convicts_nobody_of_what_was_not_clear() {
     let scene = Scene::new(&["t0", "t1"], |_| {}).start().await;
     scene.targets[0].now(Shows::Nothing);
