@@ -116,15 +116,23 @@
 //!   or bad; [`detect::causes`] searches tables of many, whose ordinary rates must be guessed first. They
 //!   share the field and the words, not the score.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
-//! * A verification counts a provisional red once the run's objective is over: it can no longer be better than
-//!   late. A lost run is a no at once, a failed one is repeated. In process it learns from the ledger that the
-//!   config names and writes to it; beside a daemon it is asked for, and its end asked for again (`GET
-//!   /api/v1/verify/ID`), since no connection lives longer than five minutes.
+//! * A verification counts the runs that it has named itself. Rows that are missing at the objective may be late, which
+//!   is no regression: a run is bad when it is judged for good or, if several routes miss theirs, after ten times as
+//!   long as rows ever took at that target. A failed one is repeated. Its runs wait for a slot as long as it waits for
+//!   them; when it is gone, nobody flies them on: they are settled as `unknown`, also by whoever finds them later.
+//! * Two agents that displace each other's rows at one place prove nothing of the platform: what stands in the place
+//!   of ours and is not in our ledger, sent meanwhile, makes a run `unknown`.
+//! * In process a verification learns from the ledger that the config names and writes to it; beside a daemon it is
+//!   asked for, and its end asked for again (`GET /api/v1/verify/ID`), since no connection lives longer than five
+//!   minutes. One that nobody has asked about for as long ends.
 //! * A verification repeats a job that ended badly ten seconds after the platform said so, before it is judged. Rows
 //!   may land though the job failed (`unclaimed`, no regression), so where nothing is known of how long they take it
 //!   is judged at its objective and no earlier: a sibling's times, or a constant, would be a guess that stops
 //!   releases. The two wait together, in about the time of one. Of a route that displaces rows only one run flies
 //!   at once: there the second still waits for the first.
+//! * A verification holds routes against how they were before the release: before its marker, or an incident that
+//!   began lately, by the last three runs on the schedule. Its own runs are no history: the ledger keeps beside
+//!   them what verifications found, and what of that was accepted (docs/verify.md).
 //! * A deploy that is also verified sends each route once: `verify` in `POST /api/v1/deploys` holds what is posted
 //!   to `/api/v1/verify`, and of the routes that it selects the marker's runs are the verification's, sent at once.
 //!   Runs that were due before the marker say nothing of it, and are what it is compared with. Where too much is

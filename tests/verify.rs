@@ -1,6 +1,10 @@
 //! `landfall verify` as a release pipeline calls it: the real binary against a sandbox.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value as Json, json};
 
@@ -52,7 +56,12 @@ async fn a_release_that_breaks_a_worker_is_a_regression_and_fixed_after_the_roll
         assert!(route["run_id"].as_str().is_some_and(|run| run.starts_with("lf")), "{route:#}");
     }
 
+    // Whoever runs the step again hears the same.
+    let (code, again) = verify(&watched, &[]).await;
+    assert_eq!((code, turned(&again, "regression")), (1, ON_V5.map(str::to_owned).to_vec()), "{again:#}");
     // What was broken before and still is, no release did, unless one wants to hear of it all the same.
+    let (code, accepted) = verify(&watched, &["--accept"]).await;
+    assert_eq!((code, turned(&accepted, "still failing")), (0, ON_V5.map(str::to_owned).to_vec()), "{accepted:#}");
     let (code, again) = verify(&watched, &[]).await;
     assert_eq!((code, turned(&again, "still failing")), (0, ON_V5.map(str::to_owned).to_vec()), "{again:#}");
     let (code, strict) = verify(&watched, &["--strict", "--where", "worker=v5"]).await;
@@ -179,7 +188,7 @@ async fn sent_since(watched: &Watched, at: &str) -> Vec<(String, String)> {
 async fn a_deploy_that_is_verified_sends_every_route_once() {
     let mut watched = Watched::start(|probes| probes).await;
     watched.landed(1).await;
-    let (code, said) = watched.command(&["deploy", "worker", "v6", "--verify", "--where", "worker=v6"]);
+    let (code, said) = watched.command(&["deploy", "worker", "v6", "--verify"]);
     assert!(code == 0 && said.contains("yes, nothing got worse: 6 routes, 6 ok\n"), "{said}");
     let at = |deploys: Vec<Json>| deploys[0]["at"].as_str().expect("a time").to_owned();
     let first = at(watched.list("deploys").await.expect("the daemon answers"));
@@ -209,6 +218,99 @@ async fn a_deploy_that_is_verified_sends_every_route_once() {
     watched.kill();
 }
 
+/// Runs it with its stdout going there; the exit code.
+async fn into(watched: &Watched, stdout: Stdio, args: &[&str]) -> Option<i32> {
+    let mut command = watched.to_start(args);
+    command.stdout(stdout).stderr(Stdio::null());
+    tokio::task::spawn_blocking(move || command.status()).await.expect("it ends").expect("the binary runs").code()
+}
+
+#[tokio::test]
+async fn a_no_stays_a_no_whatever_cannot_be_written() {
+    let watched = unwatched().await;
+    watched.inject(&breaks_v5("duplicate-output")).await;
+    let args = ["verify", "--where", "worker=v5", "--format", "json"];
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(into(&watched, writer.into(), &args).await, Some(1), "whoever read it has gone");
+    watched.on_config(&["verify", "--where", "worker=v6"]).await;
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("Linux");
+    let strict = [&args[..], &["--strict"]].concat();
+    assert_eq!(into(&watched, full().into(), &strict).await, Some(1), "nobody could read it");
+    let v6 = ["verify", "--where", "worker=v6"];
+    assert_eq!(into(&watched, full().into(), &v6).await, Some(3), "a yes that nobody could read is none");
+    let junit = [&args[..], &["--strict", "--junit", "/dev/full"]].concat();
+    let (code, out, err) = watched.on_config(&junit).await;
+    assert!(code == 1 && out.contains("\"answer\":\"no\"") && err.contains("/dev/full"), "{code} {out} {err}");
+    // What can be known before is: nothing is sent.
+    let before = watched.jobs().await.len();
+    let (code, out, err) = watched.on_config(&[&args[..], &["--junit", "/no/such/folder/report.xml"]].concat()).await;
+    assert!(code == 2 && out.is_empty() && err.contains("/no/such/folder/report.xml"), "{code} {out} {err}");
+    let mut command = watched.to_start(&["verify", "--format", "github"]);
+    command.env("GITHUB_STEP_SUMMARY", "/no/such/folder/summary.md");
+    assert_eq!(command.output().expect("the binary runs").status.code(), Some(2));
+    assert_eq!(watched.jobs().await.len(), before);
+}
+
+/// Asks it to stop once jobs of it are under way; exit code, stdout.
+async fn broken_off(watched: &Watched, mut command: Command) -> (i32, String) {
+    let before = watched.jobs().await.len();
+    let child = command.spawn().expect("the binary runs");
+    let begun = async |w: &Watched| (w.jobs().await.len() >= before + 6).then_some(());
+    watched.until("its jobs are under way", Duration::from_secs(60), begun).await;
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    let output =
+        tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("it ends").expect("it ends");
+    (output.status.code().expect("no signal ended it"), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[tokio::test]
+async fn one_that_is_broken_off_says_how_far_it_came_and_leaves_nothing_for_a_daemon_to_find() {
+    let mut watched = unwatched().await;
+    watched.inject(&json!({ "kind": "hang-job" })).await;
+    let report = watched.file("report.xml");
+    let args = ["verify", "--format", "json", "--junit", report.to_str().expect("UTF-8")];
+    let (code, out) = broken_off(&watched, watched.to_start(&args)).await;
+    let answer: Json = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, turned(&answer, "undetermined").len()), (3, 6), "{answer:#}");
+    assert_eq!(parsed(&report)["counts"]["errors"], 6);
+    watched.launch();
+    watched.ready().await;
+    let runs = watched.list("runs").await.expect("it answers");
+    let left: Vec<_> = runs.iter().filter(|run| run["why"] == "verify").collect();
+    assert!(left.len() == 6 && left.iter().all(|run| run["outcome"] == "unknown"), "{left:#?}");
+    // The same of one that the daemon makes.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    command.args(["verify", "--format", "json", "--agent", &watched.agent, "--token-file"]);
+    command.arg(watched.file("secrets/token")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (code, out) = broken_off(&watched, command).await;
+    let answer: Json = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, turned(&answer, "undetermined").len()), (3, 6), "{answer:#}");
+    watched.kill();
+}
+
+#[tokio::test]
+async fn what_a_deploy_says_of_verifying_it_must_be_asked_for() {
+    let mut watched = Watched::start(|probes| probes).await;
+    for args in [
+        &["--strict"][..],
+        &["--accept"],
+        &["--rounds", "2"],
+        &["--within", "1m"],
+        &["--junit", "report.xml"],
+        &["--format", "github"],
+    ] {
+        let (code, said) = watched.command(&[&["deploy", "worker", "v6"], args].concat());
+        assert!(code == 2 && said.contains("add --verify"), "{args:?}: {said}");
+    }
+    assert_eq!(watched.list("deploys").await.map(|deploys| deploys.len()), Some(0));
+    let only = ["deploy", "worker", "v6", "--verify", "--where", "worker=v6", "--format", "github"];
+    let (code, said) = watched.command(&only);
+    assert!(code == 0 && said.contains("### Landfall: yes, nothing got worse: 2 routes, 2 ok"), "{code}: {said}");
+    watched.kill();
+}
+
 #[tokio::test]
 async fn what_is_asked_wrongly_is_a_usage_error() {
     let watched = unwatched().await;
@@ -217,10 +319,11 @@ async fn what_is_asked_wrongly_is_a_usage_error() {
         (&["--where", "worker=v7"], "v5"),
         (&["--where", "worker=v5", "--where", "worker=v6"], "twice"),
         (&["--canary", "none"], "result-output"),
+        (&["--strict", "--accept"], "cannot be used with"),
         (&["--rounds", "0"], "--rounds"),
         (&["--within", "5"], "90s"),
         (&["--within", "0s"], "from 1s to 24h"),
-        (&["--junit", "/no/such/folder/report.xml", "--canary", "nobody"], "canary"),
+        (&["--junit", "/no/such/folder/report.xml", "--canary", "nobody"], "report.xml"),
     ] {
         let (code, out, err) = watched.on_config(&[&["verify"], args].concat()).await;
         assert_eq!((code, &*out), (2, ""), "{args:?}: {err}");

@@ -19,13 +19,15 @@ use tracing::{error, info, warn};
 
 use super::{
     clock::Clock,
+    errand::{Heard, Unsent},
     outbox::{News, Order, Slot},
     scheduler::Want,
     scribe::Scribe,
-    verify::Heard,
 };
 use crate::{
-    canary::{Evidence, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict, Why},
+    canary::{
+        Evidence, Marker, Outcome, Route, RouteId, Run, Selector, State, TargetName, Timestamp, Usual, Verdict, Why,
+    },
     detect::{Board, Change, Deploy, Detector, IncidentId, Input},
     metrics::Metrics,
     store::{JournalEntry, Notice, Settlement},
@@ -50,6 +52,8 @@ pub enum Told {
     Correction(Box<Verdict>, Arc<Run>, Outcome),
     /// The job of a verification's run ended badly; it is not judged yet.
     EndedBadly(Arc<Run>),
+    /// A verification's run is not sent, or not yet.
+    Unsent(Unsent),
     /// A control outside any run.
     Control {
         /// Of which target.
@@ -73,8 +77,8 @@ pub struct Released {
     pub deploy: Deploy,
     /// Routes to send first.
     pub first: Selector,
-    /// Routes whose runs are a verification's.
-    pub verified: HashSet<RouteId>,
+    /// Routes whose runs are a verification's, which has named them.
+    pub verified: HashMap<RouteId, Marker>,
     /// Answered when it is stored.
     pub reply: oneshot::Sender<()>,
 }
@@ -244,6 +248,7 @@ impl Desk {
                 input
             }
             Told::EndedBadly(run) => return self.tell_ears(&Heard::EndedBadly(run)),
+            Told::Unsent(unsent) => return self.tell_ears(&Heard::Unsent(unsent)),
             Told::Control { target, passed } => {
                 if let Some(metrics) = &self.metrics {
                     metrics.control(&target, passed.is_ok());

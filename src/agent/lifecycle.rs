@@ -30,12 +30,13 @@ use super::{
     maintenance::{Ask, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
     pulse::{GAPS_STAY, Pulse},
+    run::{self, NOBODY_WAITS},
     scheduler::{Cap, Caps, Line, Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
 };
 use crate::{
-    canary::{Away, Maintenance, RouteId, Sample, TargetName, Timestamp, Usual},
+    canary::{Away, Maintenance, RouteId, Sample, TargetName, Timestamp, Usual, Why},
     config::{Plan, worst_detection},
     detect::{AgentHealth, Board, Detector},
     metrics::{Metrics, WatchedRoute},
@@ -116,6 +117,8 @@ pub(super) struct Base {
     round: Round,
     /// Who waits for what runs of a verification come to.
     ears: Ears,
+    /// What verifications found is kept by one of them at a time.
+    found: Arc<tokio::sync::Mutex<()>>,
     /// When a control last passed.
     seen: Seen,
     is_daemon: bool,
@@ -174,6 +177,7 @@ impl Agent {
             told: told.clone(),
             round: Arc::clone(&round),
             ears: Ears::default(),
+            found: Arc::default(),
             seen: Seen::default(),
             is_daemon,
         };
@@ -338,7 +342,13 @@ impl Agent {
         if !pending.is_empty() {
             info!(runs = pending.len(), "resuming runs that were in flight");
         }
+        let craft = Arc::clone(&self.craft.borrow());
         for record in pending {
+            if record.run.why == Why::Verify {
+                // Its verification is gone, and with it perhaps the intake that it was to be delivered to.
+                run::ground(&craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                continue;
+            }
             let _ = self.wants.send(Want::Resume(Box::new(record))).await;
         }
         for record in self.base.store.watched(now).await? {
@@ -457,6 +467,7 @@ impl Base {
             told,
             round: Round::default(),
             ears: Ears::default(),
+            found: Arc::default(),
             seen: Seen::default(),
             is_daemon: false,
         }

@@ -4,11 +4,14 @@
 //! Reading order: clock, sight, run, after, scheduler, desk, outbox.
 
 pub mod after;
+pub mod baseline;
 pub mod clock;
+mod course;
 pub mod coverage;
 pub mod craft;
 pub mod desk;
 pub mod dogfood;
+pub mod errand;
 mod heartbeat;
 pub mod impact;
 pub mod lifecycle;

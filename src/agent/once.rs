@@ -9,14 +9,15 @@ use tracing::{info, warn};
 use super::{
     after::After,
     clock::Clock,
-    craft::Dice,
+    craft::{Craft, Dice},
     desk::Told,
+    errand::Heard,
     lifecycle::{Base, OpenPlan, caps, lines},
+    run::{self, NOBODY_WAITS},
     scheduler::{Line, Scheduler, Want},
-    verify::Heard,
 };
 use crate::{
-    canary::State,
+    canary::{State, Why},
     store::{Settlement, Store},
 };
 
@@ -27,16 +28,20 @@ const TOLD: usize = 1024;
 pub struct Once {
     /// Runs are asked for here.
     pub wants: mpsc::Sender<Want>,
-    /// And heard of here.
-    pub heard: mpsc::UnboundedReceiver<Heard>,
     told: mpsc::Sender<Told>,
+    craft: Arc<Craft>,
     scheduler: JoinHandle<()>,
     clerk: JoinHandle<()>,
 }
 
 impl Once {
-    /// Ready to fly over a plan's routes.
-    pub fn start(plan: &OpenPlan, store: Arc<dyn Store>, clock: Clock, dice: Dice) -> Self {
+    /// Ready to fly over a plan's routes, and where it is heard what runs come to.
+    pub fn start(
+        plan: &OpenPlan,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        dice: Dice,
+    ) -> (Self, mpsc::UnboundedReceiver<Heard>) {
         let (told, was_told) = mpsc::channel(TOLD);
         let (hears, heard) = mpsc::unbounded_channel();
         let (wants, wanted) = mpsc::channel(TOLD);
@@ -45,20 +50,30 @@ impl Once {
         let (after, _) = After::channel();
         let asked_only = |line: Line| Line { schedule: None, ..line };
         let lines = lines(plan).into_iter().map(asked_only).collect();
-        let scheduler = Scheduler::new(craft, after, None, lines, caps(plan), Arc::default());
-        Self {
+        let scheduler = Scheduler::new(Arc::clone(&craft), after, None, lines, caps(plan), Arc::default());
+        let once = Self {
             wants,
-            heard,
             told,
+            craft,
             scheduler: tokio::spawn(scheduler.run(wanted)),
             clerk: tokio::spawn(keep(store, was_told, hears)),
-        }
+        };
+        (once, heard)
     }
 
-    /// Breaks off what still flies: a daemon on this ledger would go on with it.
+    /// Breaks off what still flies, and settles it: nobody watches it any more, and what a daemon on this ledger
+    /// would find of it later says nothing.
     pub async fn stop(self) {
         let _ = self.wants.send(Want::Stop).await;
         let _ = self.scheduler.await;
+        match self.craft.store.pending().await {
+            Ok(pending) => {
+                for record in pending.into_iter().filter(|record| record.run.why == Why::Verify) {
+                    run::ground(&self.craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                }
+            }
+            Err(error) => warn!(%error, "runs that are still under way stay so in the ledger"),
+        }
         let _ = self.told.send(Told::Stop).await;
         let _ = self.clerk.await;
     }
@@ -75,6 +90,10 @@ async fn keep(store: Arc<dyn Store>, mut told: mpsc::Receiver<Told>, hears: mpsc
                 Told::Verdict(verdict, run) | Told::Correction(verdict, run, _) => (verdict, run),
                 Told::EndedBadly(run) => {
                     heard.push(Heard::EndedBadly(run));
+                    continue;
+                }
+                Told::Unsent(unsent) => {
+                    heard.push(Heard::Unsent(unsent));
                     continue;
                 }
                 Told::Stop => {

@@ -475,7 +475,21 @@ impl Flight {
             let look = look.await;
             self.evidence.saw(look);
         }
+        self.look_for_rivals().await;
         self.sights += 1;
+    }
+
+    /// Of a table that is to be displaced: whether somebody else's run was sent over the same route meanwhile. Ours
+    /// are in the ledger, and fly one after the other.
+    async fn look_for_rivals(&mut self) {
+        let since = self.run.terms.due.minus(self.run.terms.deadline);
+        let Some(Ok(seen)) = self.evidence.looks.last_mut().map(|look| &mut look.found) else { return };
+        let lately = seen.strangers.iter().copied().filter(|other| other.minted_at() >= since);
+        for other in lately.collect::<Vec<_>>() {
+            if matches!(self.craft.store.run(other).await, Ok(None)) {
+                seen.rival = Some(other);
+            }
+        }
     }
 
     /// Of a table that is to be displaced, what readers see until the platform has said its last word: they
@@ -607,6 +621,9 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, PlatformError>>) -> Re
         Err(_) => Err(format!("no answer within {} s", LOCATE.as_secs())),
     }
 }
+
+/// Why a verification's run is not flown on without it.
+pub const NOBODY_WAITS: &str = "the verification that sent it ended first";
 
 /// Settles a run that cannot fly on: nobody can see what becomes of it, and it counts towards
 /// nothing.

@@ -13,18 +13,24 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinSet,
+};
 use tracing::{error, warn};
 
 use super::{
     after::After,
     craft::Craft,
+    desk::Told,
     dogfood::Composed,
+    errand::Unsent,
     run::{self, Flight},
 };
 use crate::{
     canary::{
-        Evidence, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, TargetName, Terms, Timestamp, Why,
+        Evidence, Marker, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, TargetName, Terms, Timestamp,
+        Why,
     },
     metrics::Metrics,
     platform::Handle,
@@ -38,6 +44,9 @@ const ALL_WITHIN: Duration = Duration::from_secs(10);
 const OFTEN_FOR: Duration = Duration::from_secs(600);
 /// Why a run is not flown on.
 const GONE: &str = "its platform or target is no longer configured";
+/// Why a run that somebody waits for is not sent.
+const GONE_ROUTE: &str = "the route is no longer configured";
+const PAUSED: &str = "the route is paused; `landfall resume` has it sent again";
 /// How often the scheduler shows that it goes round, when nothing is due: a service manager that is
 /// told of rounds may be impatient.
 const ROUND: Duration = Duration::from_secs(1);
@@ -86,10 +95,13 @@ pub enum Want {
     /// A run of this route at once.
     Confirm(RouteId),
     /// A deploy: every route at once, those that it selects first; then more often for a while. The runs of
-    /// these routes are also those of whoever verifies it.
-    Deploy(Selector, HashSet<RouteId>),
-    /// Runs of these routes at once, for whoever verifies a release.
-    Verify(Vec<RouteId>),
+    /// these routes are also those of whoever verifies it, and has named them.
+    Deploy(Selector, HashMap<RouteId, Marker>),
+    /// Runs of these routes at once, for whoever verifies a release, and has named them. They wait for a slot for as
+    /// long as they are wanted.
+    Verify(Vec<(RouteId, Marker)>),
+    /// Runs of a verification that wait, and are not wanted any more.
+    Forget(HashSet<Marker>),
     /// Fly on after a restart.
     Resume(Box<RunRecord>),
     /// Other lines from now on.
@@ -111,6 +123,18 @@ struct Due {
     at: Timestamp,
     lane: usize,
     why: u8,
+    /// What a verification has named it.
+    run: Option<Marker>,
+}
+
+impl Due {
+    fn new(at: Timestamp, lane: usize, why: u8) -> Self {
+        Self { at, lane, why, run: None }
+    }
+
+    fn verifying(at: Timestamp, lane: usize, run: Marker) -> Self {
+        Self { at, lane, why: VERIFYING, run: Some(run) }
+    }
 }
 
 const SCHEDULED: u8 = 0;
@@ -219,13 +243,17 @@ impl Scheduler {
             self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
         for (at, line) in lines.into_iter().enumerate() {
             if let Some(next) = line.next(now) {
-                self.due.push(Reverse(Due { at: next, lane: at, why: SCHEDULED }));
+                self.due.push(Reverse(Due::new(next, at, SCHEDULED)));
             }
             let (in_flight, confirming) = was.get(&line.route.id).copied().unwrap_or_default();
             self.lanes.push(Lane { line, in_flight, confirming });
         }
         self.by_route = self.lanes.iter().enumerate().map(|(at, lane)| (lane.line.route.id, at)).collect();
-        // Of routes that went away, nothing is owed.
+        // Of routes that went away, nothing is owed; whoever waits for a run of one is told.
+        let gone = held.iter().filter(|(route, _)| !self.by_route.contains_key(route));
+        for run in gone.filter_map(|(_, due)| due.run).collect::<Vec<_>>() {
+            self.is_unsent(Unsent { run, why: GONE_ROUTE.to_owned(), for_good: true });
+        }
         let stays = |(route, due): (RouteId, Due)| self.by_route.get(&route).map(|lane| Due { lane: *lane, ..due });
         let promised: Vec<Due> = promised.into_iter().filter_map(stays).collect();
         let held: Vec<Due> = held.into_iter().filter_map(stays).collect();
@@ -269,7 +297,7 @@ impl Scheduler {
                     && !self.lanes[lane].confirming
                 {
                     self.lanes[lane].confirming = true;
-                    self.start(Due { at: now, lane, why: CONFIRMING });
+                    self.start(Due::new(now, lane, CONFIRMING));
                 }
             }
             Want::Deploy(first, verified) => {
@@ -278,22 +306,24 @@ impl Scheduler {
                     (0..self.lanes.len()).partition(|lane| first.covers(&self.lanes[*lane].line.route));
                 let n = self.lanes.len().max(1) as u32;
                 for (place, lane) in ahead.into_iter().chain(rest).enumerate() {
-                    if verified.contains(&self.lanes[lane].line.route.id) {
+                    if let Some(run) = verified.get(&self.lanes[lane].line.route.id) {
                         // Somebody waits for it.
-                        self.start(Due { at: now, lane, why: VERIFYING });
+                        self.start(Due::verifying(now, lane, *run));
                     } else {
                         let at = now.plus(ALL_WITHIN * place as u32 / n);
-                        self.due.push(Reverse(Due { at, lane, why: DEPLOY }));
+                        self.due.push(Reverse(Due::new(at, lane, DEPLOY)));
                     }
                 }
             }
             Want::Verify(routes) => {
-                for route in routes {
-                    if let Some(lane) = self.by_route.get(&route).copied() {
-                        self.start(Due { at: now, lane, why: VERIFYING });
+                for (route, run) in routes {
+                    match self.by_route.get(&route).copied() {
+                        Some(lane) => self.start(Due::verifying(now, lane, run)),
+                        None => self.is_unsent(Unsent { run, why: GONE_ROUTE.to_owned(), for_good: true }),
                     }
                 }
             }
+            Want::Forget(runs) => self.held.retain(|due| due.run.is_none_or(|run| !runs.contains(&run))),
             Want::Resume(record) => self.resume(*record),
             Want::Paused(routes) => self.paused = routes,
             Want::Stop => {}
@@ -316,10 +346,10 @@ impl Scheduler {
                 let missed = next.filter(|next| *next <= now).is_some();
                 let next = if missed { line.next(now) } else { next };
                 if let Some(next) = next {
-                    self.due.push(Reverse(Due { at: next, lane: due.lane, why: SCHEDULED }));
+                    self.due.push(Reverse(Due::new(next, due.lane, SCHEDULED)));
                     if now < self.often_until {
                         let between = due.at.plus(next.since(due.at) / 2);
-                        self.due.push(Reverse(Due { at: between, lane: due.lane, why: EXTRA }));
+                        self.due.push(Reverse(Due::new(between, due.lane, EXTRA)));
                     }
                 }
                 if missed {
@@ -335,7 +365,7 @@ impl Scheduler {
     fn start_held(&mut self) {
         for _ in 0..self.held.len() {
             let Some(due) = self.held.pop_front() else { return };
-            self.start(due);
+            self.start_or_hold(due, true);
         }
     }
 
@@ -353,21 +383,36 @@ impl Scheduler {
         self.paused.contains(&self.lanes[due.lane].line.route.id)
     }
 
-    /// Starts a run if there is a slot for it, else holds it; a newer run of its route takes the
-    /// place of one that is held.
     fn start(&mut self, due: Due) {
+        self.start_or_hold(due, false);
+    }
+
+    /// Starts a run if there is a slot for it, else holds it; a newer run of its route takes the
+    /// place of one that is held. A verification's run waits for as long as somebody waits for it, who is told why.
+    fn start_or_hold(&mut self, due: Due, was_held: bool) {
         let lane = &self.lanes[due.lane];
         let platform = lane.line.route.platform.clone();
         let now = self.craft.clock.now();
-        if now >= due.at.plus(lane.line.deadline) || self.is_paused(due) {
+        let (deadline, is_paused) = (lane.line.deadline, self.is_paused(due));
+        let is_too_late = due.run.is_none() && now >= due.at.plus(deadline);
+        if is_too_late || is_paused {
             // Nobody wants it, or it was held for so long that it would be judged before it is
             // submitted, as one that nobody answered for.
+            if let Some(run) = due.run {
+                self.is_unsent(Unsent { run, why: PAUSED.to_owned(), for_good: true });
+            }
             return self.skip(due);
         }
+        let lane = &self.lanes[due.lane];
         let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;
         let (target, rows) = (lane.line.route.target.clone(), lane.line.sample.rows);
-        if alone || !self.has_slot(&platform, now) || !self.has_room(&target, rows, now) {
-            if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
+        if let Some(why) = self.hindrance(alone, &platform, &target, rows, now) {
+            if let Some(run) = due.run {
+                self.held.push_back(due);
+                if !was_held {
+                    self.is_unsent(Unsent { run, why, for_good: false });
+                }
+            } else if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
                 let older = std::mem::replace(&mut self.held[at], due);
                 self.skip(older);
             } else {
@@ -387,9 +432,14 @@ impl Scheduler {
         }
         let line = &lane.line;
         let run = Arc::new(Run {
-            marker: self.craft.dice.marker(now),
+            marker: due.run.unwrap_or_else(|| self.craft.dice.marker(now)),
             route: Arc::clone(&line.route),
-            terms: Terms { due: due.at, objective: line.objective, deadline: line.deadline },
+            // What had to wait is due when it is sent.
+            terms: Terms {
+                due: if due.run.is_some() { now } else { due.at },
+                objective: line.objective,
+                deadline: line.deadline,
+            },
             sample: line.sample,
             why: why(due.why),
             report: None,
@@ -446,20 +496,43 @@ impl Scheduler {
         });
     }
 
-    fn has_slot(&mut self, platform: &PlatformName, now: Timestamp) -> bool {
-        let Some(cap) = self.caps.platforms.get(platform) else { return true };
-        let begun = self.begun.entry(platform.clone()).or_default();
-        while begun.front().is_some_and(|at| now.since(*at) >= HOUR) {
-            begun.pop_front();
+    /// What keeps a run from being sent now, in words.
+    fn hindrance(
+        &mut self,
+        alone: bool,
+        platform: &PlatformName,
+        target: &TargetName,
+        rows: u32,
+        now: Timestamp,
+    ) -> Option<String> {
+        if alone {
+            return Some("another run of the route to end".to_owned());
         }
-        self.flying.get(platform).copied().unwrap_or(0) < cap.in_flight
-            && (begun.len() as u64) < u64::from(cap.per_hour)
+        if let Some(cap) = self.caps.platforms.get(platform) {
+            let begun = self.begun.entry(platform.clone()).or_default();
+            while begun.front().is_some_and(|at| now.since(*at) >= HOUR) {
+                begun.pop_front();
+            }
+            if self.flying.get(platform).copied().unwrap_or(0) >= cap.in_flight {
+                return Some(format!("in_flight = {} of platform `{platform}`", cap.in_flight));
+            }
+            if begun.len() as u64 >= u64::from(cap.per_hour) {
+                return Some(format!("per_hour = {} of platform `{platform}`", cap.per_hour));
+            }
+        }
+        let cap = *self.caps.rows.get(target)?;
+        let written = self.written.entry(target.clone()).or_default().within_an_hour(now);
+        let is_full = written + u64::from(rows) > u64::from(cap);
+        is_full.then(|| format!("rows_per_hour = {cap} of target `{target}`"))
     }
 
-    /// Whether so many more rows may be written to a target in this hour.
-    fn has_room(&mut self, target: &TargetName, rows: u32, now: Timestamp) -> bool {
-        let Some(cap) = self.caps.rows.get(target) else { return true };
-        self.written.entry(target.clone()).or_default().within_an_hour(now) + u64::from(rows) <= u64::from(*cap)
+    /// Tells whoever waits for it.
+    fn is_unsent(&self, unsent: Unsent) {
+        if let Err(TrySendError::Full(told)) = self.craft.desk.try_send(Told::Unsent(unsent)) {
+            // A desk that is busy is told when it is not.
+            let desk = self.craft.desk.clone();
+            tokio::spawn(async move { desk.send(told).await });
+        }
     }
 
     fn landed(&mut self, route: RouteId, platform: &PlatformName, code: u8) {

@@ -6,24 +6,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
-
-use super::{clock::Clock, scheduler::Want};
+use super::{
+    baseline::Pasts,
+    course::Course,
+    errand::{Errand, Heard},
+};
 use crate::{
-    canary::{Marker, Outcome, Route, RouteId, Run, State, Timestamp, Verdict, Why},
-    detect::verification::{self, Flown, Turn, Verification, Verified, Word, was_bad, word},
-    store::{Store, StoreError},
+    canary::{Evidence, Marker, Outcome, Route, RouteId, TargetName, Timestamp, Verdict},
+    detect::{
+        baseline::Past,
+        verification::{self, Turn, Verification, Verified, Word, word},
+    },
 };
 
-/// Runs of a route that tell how it was.
-const BEFORE: u32 = 20;
 /// Once it is certain that something got worse, others that are still under way are given so long, or twice
 /// what the slowest so far took: they tell what is common to it.
 const GRACE: Duration = Duration::from_secs(10);
-/// A job that ended badly is repeated after this, judged or not: where nothing is known of how long rows take it is
-/// judged only at its objective, and both may wait for that together. Not at once: what is being restarted fails
-/// every job for some seconds.
-const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Missing rows are given up before their deadline only if so many routes miss theirs: one by itself may be a
+/// straggler.
+const MISSING_ROUTES: usize = 2;
+/// What is said of a route of which nothing was known when the verification was broken off.
+const BROKEN_OFF: &str = "the verification was broken off before it was clear";
 
 /// What is to be verified.
 #[derive(Clone, Debug)]
@@ -36,23 +39,8 @@ pub struct Asked {
     pub within: Duration,
     /// What still fails is a no, too.
     pub strict: bool,
-}
-
-/// What was heard of a run.
-#[derive(Clone, Debug)]
-pub enum Heard {
-    /// A verdict, provisional or final.
-    Verdict(Box<Verdict>, Arc<Run>),
-    /// Its job ended badly, as the platform says. Rows may have landed all the same: that is for the judge.
-    EndedBadly(Arc<Run>),
-}
-
-impl Heard {
-    fn run(&self) -> &Run {
-        match self {
-            Self::Verdict(_, run) | Self::EndedBadly(run) => run,
-        }
-    }
+    /// What it finds is how routes are from now on.
+    pub accept: bool,
 }
 
 /// How far it is.
@@ -66,142 +54,78 @@ pub struct Progress {
     pub of: usize,
 }
 
-/// What runs of each route came to before, newest first.
-pub type Before = HashMap<RouteId, Vec<Outcome>>;
+/// How long rows took at their slowest, target by target.
+struct Slowest(HashMap<TargetName, Duration>);
 
-/// What the ledger knows of how routes were until then.
-pub async fn before(store: &dyn Store, routes: &[Arc<Route>], until: Timestamp) -> Result<Before, StoreError> {
-    let mut before = Before::new();
-    for route in routes {
-        let records = store.runs(Some(route.id), BEFORE).await?.into_iter();
-        let earlier = records.filter(|record| record.run.terms.due < until);
-        let verdicts = earlier.filter_map(|record| record.verdict).filter(|verdict| !verdict.agent_away);
-        before.insert(route.id, verdicts.map(|verdict| verdict.outcome).collect());
-    }
-    Ok(before)
-}
-
-/// A route under way.
-struct Course {
-    route: Arc<Route>,
-    sent: usize,
-    runs: Vec<Flown>,
-    /// When runs that are bad so far can no longer become good.
-    turns: HashMap<Marker, Timestamp>,
-    /// From when runs whose jobs ended badly keep no other from being sent.
-    again: HashMap<Marker, Timestamp>,
-    clear_at: Option<Timestamp>,
-}
-
-impl Course {
-    /// Whether another run may tell more than those that were sent, and need not wait for them.
-    fn wants_another(&self, now: Timestamp) -> bool {
-        let settled = self.runs.iter().filter(|run| run.settled);
-        let waiting: Vec<Timestamp> =
-            self.again.iter().filter(|(run, _)| !self.is_settled(run)).map(|(_, at)| *at).collect();
-        // Two that fail are enough, whatever comes after.
-        let honest = settled.clone().filter(|run| run.outcome.state() == State::Red).count();
-        let past = waiting.iter().filter(|at| **at <= now).count();
-        self.sent <= settled.count() + past && (waiting.is_empty() || honest + waiting.len() < 2)
-    }
-
-    fn is_settled(&self, run: &Marker) -> bool {
-        self.runs.iter().any(|known| known.run == *run && known.settled)
-    }
-
-    /// When there is something to do though nobody was heard.
-    fn wakes_at(&self) -> impl Iterator<Item = Timestamp> {
-        let open = |(run, at): (&Marker, &Timestamp)| (!self.is_settled(run)).then_some(*at);
-        self.turns.iter().chain(&self.again).filter_map(open)
-    }
-
-    fn hear(&mut self, heard: &Heard, now: Timestamp) {
-        let (verdict, run) = match heard {
-            Heard::Verdict(verdict, run) => (verdict, run),
-            Heard::EndedBadly(run) => {
-                self.again.insert(run.marker, now.plus(AGAIN_AFTER));
-                return;
+impl Slowest {
+    /// As far as routes' pasts tell.
+    fn of(asked: &Asked, pasts: &Pasts) -> Self {
+        let mut slowest = Self(HashMap::new());
+        for route in &asked.routes {
+            if let Some(took) = pasts.get(&route.id).and_then(|past| past.slowest) {
+                slowest.took(route, took);
             }
-        };
-        let flown = Flown {
-            run: verdict.run,
-            outcome: verdict.outcome,
-            settled: !verdict.provisional,
-            reason: verdict.reason.clone().or_else(|| claimed(verdict)),
-        };
-        match self.runs.iter_mut().find(|known| known.run == verdict.run) {
-            Some(known) => {
-                let settled = known.settled || flown.settled;
-                *known = Flown { settled, ..flown };
-            }
-            None => self.runs.push(flown),
         }
-        if verdict.provisional && verdict.outcome.state() == State::Red {
-            // From then on it would be late at best.
-            self.turns.insert(verdict.run, run.terms.objective_at(verdict.evidence.accepted_at));
+        slowest
+    }
+
+    fn took(&mut self, route: &Route, took: Duration) {
+        let known = self.0.entry(route.target.clone()).or_default();
+        *known = took.max(*known);
+    }
+
+    fn learn(&mut self, route: &Route, verdict: &Verdict) {
+        if verdict.outcome == Outcome::Landed
+            && let Some(took) = landing(&verdict.evidence)
+        {
+            self.took(route, took);
         }
     }
 
-    /// What is bad so far and has had its time is bad.
-    fn turn(&mut self, now: Timestamp) {
-        for flown in self.runs.iter_mut().filter(|flown| !flown.settled && flown.outcome.state() == State::Red) {
-            flown.settled = self.turns.get(&flown.run).is_some_and(|at| *at <= now);
-        }
+    fn at(&self, route: &Route) -> Option<Duration> {
+        self.0.get(&route.target).copied()
     }
 }
 
-/// What the platform said of a run that is no loss.
-fn claimed(verdict: &Verdict) -> Option<String> {
-    use crate::canary::Claim;
-    match &verdict.evidence.claim {
-        Claim::Error { detail, .. } | Claim::Refused { detail, .. } | Claim::Unheard { detail } => Some(detail.clone()),
-        _ => None,
-    }
+/// How long rows took to be there after the platform's last word.
+pub(super) fn landing(evidence: &Evidence) -> Option<Duration> {
+    Some(evidence.first_complete()?.started_at.since(evidence.claimed_at?))
 }
 
-/// Verifies. The first run of every route has been asked for, at `began` or later; more are sent through `wants`
-/// where they would change the answer. What they come to is heard through `heard`. Ends as soon as more would
-/// change nothing, or when the time is over.
+/// Verifies. The first run of every route has been asked for; more are where they would change the answer. Ends as
+/// soon as more would change nothing, when the time is over, or when `stop` says so: what is not clear by then stays
+/// undetermined.
 pub async fn verify(
     asked: &Asked,
-    before: &Before,
-    began: Timestamp,
-    clock: &Clock,
-    wants: &mpsc::Sender<Want>,
-    heard: &mut mpsc::UnboundedReceiver<Heard>,
+    pasts: &Pasts,
+    errand: &mut Errand,
+    stop: impl Future<Output = ()>,
     mut show: impl FnMut(Progress),
 ) -> Verification {
+    let (clock, began) = (errand.clock.clone(), errand.began);
     let mut ends_at = began.plus(asked.within);
-    let mut courses: Vec<Course> = (asked.routes.iter())
-        .map(|route| Course {
-            route: Arc::clone(route),
-            sent: 1,
-            runs: Vec::new(),
-            turns: HashMap::new(),
-            again: HashMap::new(),
-            clear_at: None,
-        })
-        .collect();
+    let mut courses: Vec<Course> = asked.routes.iter().map(Course::new).collect();
     let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
-    let was: HashMap<RouteId, bool> =
-        before.iter().filter_map(|(route, before)| Some((*route, was_bad(before)?))).collect();
+    let unknown = Past::default();
+    let past = |route: &Route| pasts.get(&route.id).unwrap_or(&unknown);
+    let mut slowest = Slowest::of(asked, pasts);
     let mut changed: HashSet<usize> = HashSet::new();
-    let mut is_no = false;
+    let (mut is_no, mut is_broken_off) = (false, false);
+    let mut stop = std::pin::pin!(stop);
     loop {
         let now = clock.now();
+        let given_up: Vec<Timestamp> = give_up(&mut courses, &slowest, now, &mut changed);
         for at in changed.drain() {
             let course = &mut courses[at];
-            course.turn(now);
             let (said, certain) = word(&course.runs, asked.rounds);
-            if certain {
+            if certain || course.is_grounded() {
                 course.clear_at.get_or_insert(now);
-                let was_bad = was.get(&course.route.id).copied().unwrap_or(false);
-                is_no |= said == Word::Bad && (asked.strict || !was_bad);
+                is_no |= said == Word::Bad && !asked.accept && (asked.strict || !past(&course.route).was_bad());
             } else {
                 course.clear_at = None;
                 if course.wants_another(now) {
                     course.sent += 1;
-                    let _ = wants.send(Want::Verify(vec![course.route.id])).await;
+                    errand.send([&course.route]).await;
                 }
             }
         }
@@ -216,36 +140,72 @@ pub async fn verify(
             ends_at = ends_at.min(now.plus(GRACE.max(slowest.unwrap_or_default())));
             is_no = false;
         }
-        let wakes = courses.iter().flat_map(Course::wakes_at);
-        let next = wakes.filter(|at| *at > now).min().map_or(ends_at, |at| at.min(ends_at));
+        let again = courses.iter().flat_map(Course::again);
+        let next = again.chain(given_up).filter(|at| *at > now).min().map_or(ends_at, |at| at.min(ends_at));
         tokio::select! {
             biased;
-            got = heard.recv() => match got {
-                Some(got) => {
-                    // What was sent before it began, for somebody else, says nothing of the release.
-                    let run = got.run();
-                    let is_ours = run.why == Why::Verify && run.terms.due >= began;
-                    if let Some(at) = at.get(&run.route.id).copied().filter(|_| is_ours) {
-                        courses[at].hear(&got, clock.now());
-                        changed.insert(at);
+            got = errand.next() => match got {
+                Some((route, got)) => {
+                    let Some(at) = at.get(&route).copied() else { continue };
+                    if let Heard::Verdict(verdict, _) = &got {
+                        slowest.learn(&courses[at].route, verdict);
                     }
+                    courses[at].hear(&got, clock.now());
+                    changed.insert(at);
                 }
-                None => break,
+                None => {
+                    is_broken_off = true;
+                    break;
+                }
             },
+            () = &mut stop => {
+                is_broken_off = true;
+                break;
+            }
             () = clock.sleep_until(next) => changed.extend(0..courses.len()),
         }
     }
     let now = clock.now();
-    let none = Vec::new();
     let verified: Vec<Verified> = (courses.iter())
         .map(|course| {
             let took = course.clear_at.unwrap_or(now).since(began).as_secs_f64();
-            let before = before.get(&course.route.id).unwrap_or(&none);
-            verification::verified(&course.route, &course.runs, before, asked.rounds, (took * 1e3).round() / 1e3)
+            let seconds = (took * 1e3).round() / 1e3;
+            let is_open = is_broken_off && course.clear_at.is_none();
+            let runs = if is_open { &[] } else { &*course.runs };
+            let missed = match &course.unsent {
+                _ if is_open => BROKEN_OFF.to_owned(),
+                Some(unsent) if unsent.for_good => unsent.why.clone(),
+                Some(unsent) => format!("no run came back in time: it waited for {}", unsent.why),
+                None => "no run came back in time".to_owned(),
+            };
+            verification::verified(&course.route, runs, past(&course.route), asked.rounds, seconds, missed)
         })
         .collect();
     let routes: Vec<&Route> = asked.routes.iter().map(|route| &**route).collect();
-    Verification::new(&routes, verified, asked.strict)
+    match asked.accept {
+        true => Verification::accepted(&routes, verified),
+        false => Verification::new(&routes, verified, asked.strict),
+    }
+}
+
+/// Gives missing rows up that cannot be merely late any more. Answers when others are.
+fn give_up(courses: &mut [Course], slowest: &Slowest, now: Timestamp, changed: &mut HashSet<usize>) -> Vec<Timestamp> {
+    let mut waits = Vec::new();
+    if courses.iter().filter(|course| course.lost()).count() < MISSING_ROUTES {
+        return waits;
+    }
+    for (at, course) in courses.iter_mut().enumerate() {
+        let given_up: Vec<(Marker, Timestamp)> = course.given_up(slowest.at(&course.route)).collect();
+        for (run, until) in given_up {
+            if until > now {
+                waits.push(until);
+            } else if let Some(flown) = course.runs.iter_mut().find(|flown| flown.run == run) {
+                flown.settled = true;
+                changed.insert(at);
+            }
+        }
+    }
+    waits
 }
 
 /// Whether it is worth the while to say more of a route than its line.

@@ -121,6 +121,9 @@ pub struct Sighting {
     /// displace), newest first, at most a few. Empty for `append`, where others' rows belong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<Marker>,
+    /// Somebody else's run of the same route, sent meanwhile, whose rows stand where ours should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Marker>,
     /// When the target itself says the last of our rows came, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_at: Option<Timestamp>,
@@ -285,7 +288,7 @@ mod tests {
             let found = found.map_err(|()| "down".to_owned()).map(|(right, others)| Sighting {
                 rows: Rows { expected: 20, right, missing: 20 - right, ..Rows::default() },
                 strangers: if others { vec![Marker::mint(Timestamp::from_secs(1), 1)] } else { Vec::new() },
-                landed_at: None,
+                ..Sighting::default()
             });
             evidence.saw(Look { started_at: Timestamp::from_secs(*at), found });
         }

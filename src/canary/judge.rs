@@ -80,6 +80,11 @@ fn cannot_see(terms: &Terms, evidence: &Evidence, at: Timestamp) -> Option<Judge
     if missing && evidence.away.iter().any(|gap| gap.from < end && gap.until > start) {
         return Some(Judgement { agent_away: true, ..Judgement::unknown(Phase::Land, "agent was away") });
     }
+    // Two agents that displace each other's rows prove nothing of the platform.
+    if let Some(rival) = evidence.last_sighting().and_then(|(seen, _)| seen.rival).filter(|_| missing) {
+        let why = format!("another agent writes to the same place: its run {rival} stands there");
+        return Some(Judgement::unknown(Phase::Land, why));
+    }
     let heard_out = evidence.claimed_at.unwrap_or(start);
     let newest = |passed: bool| {
         evidence

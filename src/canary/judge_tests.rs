@@ -87,7 +87,7 @@ fn looks(found: Found) -> Vec<Look> {
         Found::Some => vec![see(299, rows(15, 5, 0, 0))],
         Found::Displaced => {
             let strangers = vec![Marker::mint(Timestamp::from_secs(1), 1)];
-            vec![look(299, Ok(Sighting { rows: Rows::none(ROWS), strangers, landed_at: None }))]
+            vec![look(299, Ok(Sighting { rows: Rows::none(ROWS), strangers, ..Sighting::default() }))]
         }
         Found::Copies => vec![see(299, rows(20, 0, 20, 0))],
         Found::Changed => vec![see(299, rows(19, 0, 0, 1))],
@@ -100,6 +100,19 @@ fn looks(found: Found) -> Vec<Look> {
         Found::AllThenCopies => vec![see(62, all), see(299, rows(20, 0, 20, 0))],
         Found::AllThenGone => vec![see(62, all), see(299, Rows::none(ROWS))],
     }
+}
+
+#[test]
+fn rows_that_another_agent_displaced_are_neither_lost_nor_stale() {
+    let rival = Some(Marker::mint(at(10), 1));
+    let missing = Sighting { rows: Rows::none(ROWS), rival, ..Sighting::default() };
+    let mut evidence = evidence(&Claim::Done { rows: None }, Found::Nothing, Proof::PassedAfter, false);
+    evidence.looks = vec![Look { started_at: at(299), found: Ok(missing) }];
+    assert_eq!(judge(&terms(), &evidence, at(300)).outcome, Outcome::Unknown);
+    // What was seen whole before was.
+    let whole = Sighting { rows: Rows::all_right(ROWS), ..Sighting::default() };
+    evidence.looks.insert(0, Look { started_at: at(70), found: Ok(whole) });
+    assert_eq!(judge(&terms(), &evidence, at(300)).outcome, Outcome::Landed);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

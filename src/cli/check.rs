@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::power::{Foretold, JobTime, Objective, WhatIf, job_time, objective, what_if};
 use super::{
     Format,
-    exit::{NO, UNSURE, USAGE, Usage, YES},
+    exit::{NO, UNSURE, USAGE, Usage, YES, answered},
     kinds, live,
 };
 use crate::{
@@ -81,7 +81,7 @@ pub fn check(args: &Args) -> Result<u8> {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     let looks = if args.live { Some(super::block_on(live::look(&plan, &intake))?) } else { None };
-    let mut out = io::stdout().lock();
+    let mut out = Vec::new();
     match args.format {
         Format::Json => {
             let mut answer = outlook.json(foretold.is_enough());
@@ -108,11 +108,12 @@ pub fn check(args: &Args) -> Result<u8> {
     }
     let seen = looks.map_or(YES, |looks| live::code(&looks));
     // A clear no wins over what could not be seen.
-    Ok(match (outlook.is_kept() && foretold.is_enough(), seen) {
+    let code = match (outlook.is_kept() && foretold.is_enough(), seen) {
         (false, _) | (_, NO) => NO,
         (true, UNSURE) => UNSURE,
         (true, _) => YES,
-    })
+    };
+    answered(io::stdout().write_all(&out), code)
 }
 
 /// What a plan promises.

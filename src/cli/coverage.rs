@@ -12,7 +12,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::{
-    exit::{NO, UNSURE, YES},
+    exit::{NO, UNSURE, YES, answered},
     progress,
     remote::Where,
 };
@@ -86,7 +86,7 @@ pub async fn coverage(args: Args) -> Result<u8> {
     drop(line);
     let found = found?;
     let code = code(&found, args.fail_on_gap);
-    let mut out = io::stdout().lock();
+    let mut out = Vec::new();
     match args.format {
         Format::Text => write(&mut out, &found)?,
         Format::Json => {
@@ -96,12 +96,12 @@ pub async fn coverage(args: Args) -> Result<u8> {
         }
         Format::Toml => out.write_all(found.toml.as_deref().unwrap_or_default().as_bytes())?,
     }
-    drop(out);
+    let answered = answered(io::stdout().write_all(&out), code);
     // What could not be asked is news in every format; whoever closed stderr does not want to know.
     for unheard in found.unheard.iter().filter(|_| args.format != Format::Text) {
         let _ = writeln!(io::stderr(), "could not ask {}: {}", unheard.platform, unheard.because);
     }
-    Ok(code)
+    answered
 }
 
 /// How far the agent is.

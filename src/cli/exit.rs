@@ -37,3 +37,12 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
 pub fn is_enough(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
+
+/// The code of an answer that was written. Whoever closed stdout early (`| head`) gets the same one: it comes from
+/// the answer, not from who read it.
+pub fn answered(written: io::Result<()>, code: u8) -> anyhow::Result<u8> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
+    }
+}

@@ -64,7 +64,7 @@ pub struct DeployArgs {
     service: String,
     /// Which version.
     version: String,
-    /// Routes to send first, such as worker=v6.
+    /// Routes to send first, such as worker=v6; with --verify also the only ones that are verified.
     #[arg(long = "where", value_name = "NAME=VALUE")]
     first: Vec<String>,
     /// Also verifies: waits until every route has been run, and says what got worse. Exits as `landfall
@@ -74,7 +74,10 @@ pub struct DeployArgs {
     #[command(flatten)]
     how: verify::How,
     #[command(flatten)]
-    place: Where,
+    reach: Reach,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: verify::Format,
 }
 
 /// Lists incidents, or shows or closes one.
@@ -255,22 +258,26 @@ fn reason(error: &reqwest::Error) -> String {
 
 /// `landfall deploy`.
 pub async fn deploy(args: DeployArgs) -> Result<u8> {
+    let place = Where { reach: args.reach, format: Format::Text };
+    if !args.verify && (args.how.is_given() || args.format == verify::Format::Github) {
+        let what = "--rounds, --within, --strict, --accept, --junit and --format github say how to verify";
+        return Err(Usage(format!("{what}: add --verify")).into());
+    }
+    let papers = verify::Papers::open(&args.how, args.format)?;
     let first = labels::pairs(&args.first)?;
     let mut body = json!({ "service": args.service, "version": args.version, "where": first });
     if args.verify {
-        body["verify"] = verify::body(&Selector::default(), &args.how);
+        let only: Vec<(String, String)> =
+            (first.iter()).map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
+        body["verify"] = verify::body(&Selector::new(only), &args.how);
     }
-    let mut answer = args.place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
+    let mut answer = place.ask(Method::POST, "/api/v1/deploys", Some(body)).await?;
     if args.verify {
-        let found = verify::wait(&args.place, answer["verify"].take(), &args.how).await;
-        let found = found.context("the deploy was noted, and not verified")?;
-        let format = match args.place.format {
-            Format::Text => verify::Format::Text,
-            Format::Json => verify::Format::Json,
-        };
-        return verify::tell(&found, &args.how, format);
+        let found = verify::wait(&place, answer["verify"].take(), &args.how).await;
+        return Ok(papers.tell(&found.context("the deploy was noted, and not verified")?));
     }
-    args.place
+    let format = if args.format == verify::Format::Json { Format::Json } else { Format::Text };
+    Where { format, ..place }
         .print(&answer, |out| writeln!(out, "noted: {} {}; every route is sent now", args.service, args.version))?;
     Ok(YES)
 }
@@ -324,7 +331,7 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
     }
 }
 
-fn escaped(id: &str) -> String {
+pub(super) fn escaped(id: &str) -> String {
     percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 

@@ -227,14 +227,15 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             };
             let (request, under) = *verifying;
             let asked = asked(request);
-            let Some(listening) = agent.deploy_to_verify(deploy, first, &asked).await else {
+            let Some(errand) = agent.deploy_to_verify(deploy, first, &asked).await else {
                 let _ = reply.send(stopping());
                 return;
             };
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
-                let found = agent.verify_what_was_sent(&asked, listening, |at| under.is_at(clear(at))).await;
+                let found =
+                    agent.verify_what_was_sent(&asked, errand, under.given_up(), |at| under.is_at(clear(at))).await;
                 under.ends(found.map_err(|denied| denied.to_string()));
             });
         }
@@ -258,7 +259,7 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
             let _ = reply.send(Ok(()));
             let agent = Arc::clone(agent);
             tokio::spawn(async move {
-                let found = agent.verify(&asked(request), |at| under.is_at(clear(at))).await;
+                let found = agent.verify(&asked(request), under.given_up(), |at| under.is_at(clear(at))).await;
                 under.ends(found.map_err(|denied| denied.to_string()));
             });
         }
@@ -296,8 +297,8 @@ async fn carry_out(agent: &Arc<Agent>, order: Order) {
 }
 
 fn asked(request: web::Request) -> Asked {
-    let web::Request { routes, rounds, within, strict } = request;
-    Asked { routes, rounds, within, strict }
+    let web::Request { routes, rounds, within, strict, accept } = request;
+    Asked { routes, rounds, within, strict, accept }
 }
 
 fn clear(at: Progress) -> web::Clear {

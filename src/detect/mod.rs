@@ -1,6 +1,7 @@
 //! FLOOR 1, pure thought: a fold over verdicts, controls, deploys and time. It never learns what
 //! the sandbox breaks; it has no async, clock, environment, file or log.
 
+pub mod baseline;
 pub mod board;
 pub mod case;
 pub mod causes;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, de, ser::SerializeMap};
 
 use super::{
+    baseline::Past,
     field::{Field, Seen},
     suspects::{STRAY, explain},
 };
@@ -60,15 +61,6 @@ pub fn word(runs: &[Flown], rounds: u32) -> (Word, bool) {
     }
 }
 
-/// Whether a route was bad before, from what its runs came to, newest first; none: nobody knows. One
-/// failed run among good ones says nothing; one that was lost says enough.
-pub fn was_bad(before: &[Outcome]) -> Option<bool> {
-    let mut decided = before.iter().filter(|outcome| outcome.state() != State::Grey);
-    let newest = decided.next()?;
-    let red = |outcome: &Outcome| outcome.state() == State::Red;
-    Some(newest.is_silent() || (red(newest) && decided.next().is_none_or(red)))
-}
-
 /// What became of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn {
@@ -104,13 +96,13 @@ impl Turn {
         }
     }
 
-    fn of(word: Word, was_bad: Option<bool>) -> Self {
-        match (word, was_bad.unwrap_or(false)) {
-            (Word::Bad, false) => Self::Regression,
-            (Word::Bad, true) => Self::StillFailing,
-            (Word::Good, true) => Self::Fixed,
-            (Word::Good, false) => Self::Ok,
-            (Word::Unclear, _) => Self::Undetermined,
+    fn of(word: Word, past: &Past) -> Self {
+        match word {
+            Word::Bad if past.was_bad() => Self::StillFailing,
+            Word::Bad => Self::Regression,
+            Word::Good if past.is_mended_if_good() => Self::Fixed,
+            Word::Good => Self::Ok,
+            Word::Unclear => Self::Undetermined,
         }
     }
 }
@@ -225,6 +217,14 @@ impl Verification {
         Self { answer, suspects: suspects(routes, &verified, blamed), routes: verified }
     }
 
+    /// The same, where what it found is how routes are from now on: what is bad has been bad.
+    pub fn accepted(routes: &[&Route], mut verified: Vec<Verified>) -> Self {
+        for one in verified.iter_mut().filter(|one| one.state == Turn::Regression) {
+            one.state = Turn::StillFailing;
+        }
+        Self::new(routes, verified, false)
+    }
+
     /// How many routes turned so.
     pub fn count(&self, turn: Turn) -> usize {
         self.routes.iter().filter(|route| route.state == turn).count()
@@ -252,8 +252,8 @@ fn suspects(routes: &[&Route], verified: &[Verified], blamed: Turn) -> Vec<Named
         .collect()
 }
 
-/// A route with what its runs say against those before, newest first.
-pub fn verified(route: &Route, runs: &[Flown], before: &[Outcome], rounds: u32, seconds: f64) -> Verified {
+/// A route with what its runs say against how it was. `missed`: why there is none.
+pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds: f64, missed: String) -> Verified {
     let (word, _) = word(runs, rounds);
     let wanted = |run: &&Flown| match word {
         Word::Bad => run.outcome.state() == State::Red,
@@ -268,16 +268,16 @@ pub fn verified(route: &Route, runs: &[Flown], before: &[Outcome], rounds: u32, 
         reason = Some("a run failed, and did not when it was repeated".to_owned());
     }
     if decided.is_none() {
-        reason = Some("no run came back in time".to_owned());
+        reason = Some(missed);
     }
     Verified {
         canary: route.canary.to_string(),
         platform: route.platform.to_string(),
         target: route.target.to_string(),
         mode: route.mode.to_string(),
-        state: Turn::of(word, was_bad(before)),
+        state: Turn::of(word, past),
         outcome: decided.map(|run| run.outcome),
-        was: before.iter().copied().find(|outcome| outcome.state() != State::Grey),
+        was: if word == Word::Bad { past.newest_before() } else { past.newest() },
         run_id: decided.map(|run| run.run),
         reason,
         runs: runs.len(),
@@ -317,25 +317,6 @@ mod tests {
         ] {
             let flown: Vec<Flown> = runs.iter().map(|(outcome, settled)| flown(*outcome, *settled)).collect();
             assert_eq!(word(&flown, rounds), said, "{runs:?} {rounds}");
-        }
-    }
-
-    #[test]
-    fn a_route_was_bad_if_it_lost_or_kept_failing() {
-        use Outcome::{Failed, Landed, Late, Lost, Unknown};
-        for (before, bad) in [
-            (vec![], None),
-            (vec![Unknown], None),
-            (vec![Landed], Some(false)),
-            (vec![Late], Some(false)),
-            (vec![Lost, Landed], Some(true)),
-            (vec![Unknown, Lost], Some(true)),
-            (vec![Landed, Lost], Some(false)),
-            (vec![Failed], Some(true)),
-            (vec![Failed, Landed], Some(false)),
-            (vec![Failed, Unknown, Failed], Some(true)),
-        ] {
-            assert_eq!(was_bad(&before), bad, "{before:?}");
         }
     }
 

@@ -196,6 +196,12 @@ impl Store for Memory {
         Ok(book.runs.values().rev().filter(of_route).take(limit as usize).cloned().collect())
     }
 
+    async fn runs_before(&self, route: RouteId, until: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        let book = self.book();
+        let earlier = book.runs.range(..until).rev().map(|(_, record)| record);
+        Ok(earlier.filter(|record| record.run.route.id == route).take(limit as usize).cloned().collect())
+    }
+
     async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
         let book = self.book();
         let is_judged = |record: &&RunRecord| {

@@ -158,6 +158,9 @@ pub trait Store: Send + Sync {
     /// The runs begun last, newest first; `route` narrows.
     async fn runs(&self, route: Option<RouteId>, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 
+    /// Runs of a route that were begun before a marker, newest first.
+    async fn runs_before(&self, route: RouteId, until: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
+
     /// Runs of these routes, from a marker on, that have a verdict for good: the newest, in any order.
     async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 

@@ -124,6 +124,10 @@ impl Store for Sqlite {
         self.readers.ask(move |reader| reader.runs(route, limit.min(MOST))).await
     }
 
+    async fn runs_before(&self, route: RouteId, until: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        self.readers.ask(move |reader| reader.runs_before(route, until, limit.min(MOST))).await
+    }
+
     async fn judged(&self, routes: &[RouteId], from: Marker, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
         let routes = routes.to_vec();
         self.readers.ask(move |reader| reader.judged(&routes, from, limit)).await

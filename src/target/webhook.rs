@@ -134,7 +134,7 @@ fn sighting(run: &Run, deliveries: &[&Delivery]) -> Sighting {
         .then(|| (1..=decoded.len()).find(|n| count(&decoded[..*n]).right == rows.expected))
         .flatten()
         .map(|n| deliveries[n - 1].at);
-    Sighting { rows, strangers: Vec::new(), landed_at }
+    Sighting { rows, landed_at, ..Sighting::default() }
 }
 
 /// Forgets a control's marker however the control ends.

@@ -4,17 +4,24 @@ use std::{
     collections::{VecDeque, hash_map::RandomState},
     hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Doors, Order, Reply,
     answer::{self, Problem},
     api::Answer,
 };
+
+/// Whoever waits for it asks every moment: nobody does any more.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+/// That is looked at so often.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// How far inquiries of a kind are, and what is common to them.
 pub trait Stage: Copy + Default + Serialize {
@@ -39,6 +46,10 @@ struct Stands<S, F> {
     stage: S,
     /// What was found, or why nothing was.
     end: Option<Result<Arc<F>, String>>,
+    /// When somebody last asked how it stands.
+    asked_at: Instant,
+    /// Whoever began it does not want it any more.
+    is_taken_back: bool,
 }
 
 impl<S, F> Clone for Inquiry<S, F> {
@@ -60,6 +71,22 @@ impl<S: Stage, F: Serialize> Inquiry<S, F> {
     /// It is over: what was found, or why nothing was.
     pub fn ends(&self, end: Result<F, String>) {
         self.stands().end = Some(end.map(Arc::new));
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn take_back(&self) {
+        self.stands().is_taken_back = true;
+    }
+
+    /// Waits until nobody wants it any more: it was taken back, or nobody has asked how it stands for long.
+    pub async fn given_up(&self) {
+        let wanted = || {
+            let stands = self.stands();
+            !stands.is_taken_back && stands.asked_at.elapsed() < FORGOTTEN
+        };
+        while wanted() {
+            tokio::time::sleep(BEAT).await;
+        }
     }
 
     pub(super) fn shape(&self) -> Value {
@@ -115,7 +142,7 @@ impl<S: Stage, F: Serialize> Inquiries<S, F> {
         // Keyed by the system's own chance: who has seen others cannot guess this one, and looking needs no token.
         let keyed = RandomState::new();
         let id = format!("{:016x}{:016x}", keyed.hash_one(0_u8), keyed.hash_one(1_u8));
-        let stands = Arc::new(Mutex::new(Stands { stage, end: None }));
+        let stands = Arc::new(Mutex::new(Stands { stage, end: None, asked_at: Instant::now(), is_taken_back: false }));
         let inquiry = Inquiry { id, about: about.to_owned(), stands };
         all.push_back(inquiry.clone());
         while all.len() > S::KEPT {
@@ -127,6 +154,9 @@ impl<S: Stage, F: Serialize> Inquiries<S, F> {
     pub(super) fn get(&self, about: &str, id: &str) -> Result<Inquiry<S, F>, Problem> {
         let all = self.all();
         let found = all.iter().find(|known| known.id == id && known.about == about).cloned();
+        if let Some(found) = &found {
+            found.stands().asked_at = Instant::now();
+        }
         found.ok_or_else(|| Problem::nothing("nobody asked that, or it was long ago"))
     }
 }
@@ -144,6 +174,28 @@ mod tests {
         const FINDS: &'static str = "answer";
         const KEPT: usize = 3;
         const AT_ONCE: usize = 2;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_asks_about_any_more_is_given_up() {
+        let all = Inquiries::<Steps, u32>::default();
+        let (one, two) = (all.begin("a", Steps::default()).unwrap(), all.begin("a", Steps::default()).unwrap());
+        let began = Instant::now();
+        tokio::time::sleep(FORGOTTEN / 2).await;
+        all.get("a", &one.id).unwrap();
+        two.given_up().await;
+        assert!(began.elapsed() >= FORGOTTEN && began.elapsed() < FORGOTTEN * 3 / 2);
+        one.given_up().await;
+        assert!(began.elapsed() >= FORGOTTEN * 3 / 2);
+        // Whoever takes it back need not wait for that.
+        let three = all.begin("a", Steps::default());
+        assert!(three.is_err(), "two are under way");
+        one.ends(Ok(1));
+        let three = all.begin("a", Steps::default()).unwrap();
+        three.take_back();
+        let asked = Instant::now();
+        three.given_up().await;
+        assert_eq!(asked.elapsed(), Duration::ZERO);
     }
 
     #[test]

@@ -223,7 +223,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/v1/drill", routing::post(notifications::drill))
         .route("/api/v1/drill/confirm", routing::post(notifications::confirm))
         .route("/api/v1/verify", routing::post(verify::begin))
-        .route("/api/v1/verify/{id}", routing::get(verify::look))
+        .route("/api/v1/verify/{id}", routing::get(verify::look).delete(verify::cancel))
         .route("/api/v1/coverage", routing::post(coverage::begin))
         .route("/api/v1/coverage/{id}", routing::get(coverage::look))
         .route("/-/reload", routing::post(api::reload))

@@ -54,6 +54,8 @@ pub struct Request {
     pub within: Duration,
     /// What still fails is a no, too.
     pub strict: bool,
+    /// What it finds is how routes are from now on.
+    pub accept: bool,
 }
 
 /// What a pipeline posts.
@@ -68,6 +70,8 @@ pub(super) struct Posted {
     within_seconds: f64,
     #[serde(default)]
     strict: bool,
+    #[serde(default)]
+    accept: bool,
 }
 
 fn one() -> u32 {
@@ -87,13 +91,16 @@ impl Posted {
         if !(1.0..=LONGEST).contains(&self.within_seconds) {
             return Err(Problem::wrong("`within_seconds` must be from 1 to 86400"));
         }
+        if self.strict && self.accept {
+            return Err(Problem::wrong("`accept` takes what is bad for how it is, `strict` does not: one of them"));
+        }
         let only = Selector::new(self.r#where);
         let mut routes: Vec<Arc<Route>> =
             doors.board.borrow().routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
         check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
         routes.retain(|route| only.covers(route));
         let within = Duration::from_secs_f64(self.within_seconds);
-        Ok(Request { routes, rounds: self.rounds, within, strict: self.strict })
+        Ok(Request { routes, rounds: self.rounds, within, strict: self.strict, accept: self.accept })
     }
 }
 
@@ -113,4 +120,13 @@ pub(super) async fn begin(State(doors): Shared, headers: HeaderMap, body: Body) 
 
 pub(super) async fn look(State(doors): Shared, Path(id): Path<String>) -> Answer {
     Ok(answer::json(&doors.verifications.get("", &id)?.shape()))
+}
+
+/// Nobody waits for it any more. It ends at once, with what is clear by then; runs that are under way fly on.
+pub(super) async fn cancel(State(doors): Shared, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Answer {
+    // Nothing is read from it, so nothing large has a reason to be there.
+    guard::body(&headers, body, 1_024, Duration::from_secs(5)).await?;
+    let inquiry = doors.verifications.get("", &id)?;
+    inquiry.take_back();
+    Ok(answer::json(&inquiry.shape()))
 }

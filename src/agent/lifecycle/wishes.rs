@@ -1,7 +1,7 @@
 //! Wishes: what a running agent shows, and what people and pipelines want of it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -11,24 +11,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Agent;
 use crate::{
     agent::{
-        coverage,
+        baseline, coverage,
         desk::{Released, Told},
+        errand::Errand,
         impact,
         maintenance::{Ask, Denied},
-        scheduler::Want,
-        verify::{self, Asked, Heard, Progress},
+        verify::{self, Asked, Progress},
     },
-    canary::{Maintenance, Pause, RouteId, Selector, Silence, Timestamp},
+    canary::{Maintenance, Marker, Pause, RouteId, Selector, Silence, Timestamp},
     detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
     store::{Drill, Opening},
 };
-
-/// From then on, what a verification's runs come to is heard here.
-#[derive(Debug)]
-pub struct Listening {
-    since: Timestamp,
-    heard: mpsc::UnboundedReceiver<Heard>,
-}
 
 impl Agent {
     /// How everything stands.
@@ -92,18 +85,18 @@ impl Agent {
 
     /// Notes a deploy: stored, then every route runs at once, `first` first. False: the agent is stopping.
     pub async fn deploy(&self, deploy: Deploy, first: Selector) -> bool {
-        self.release(deploy, first, HashSet::new()).await
+        self.release(deploy, first, HashMap::new()).await
     }
 
     /// Notes a deploy that is also verified. Each route runs once: the runs of those that are verified are the
     /// verification's. None: the agent is stopping.
-    pub async fn deploy_to_verify(&self, deploy: Deploy, first: Selector, asked: &Asked) -> Option<Listening> {
-        let listening = self.listen();
-        let verified = asked.routes.iter().map(|route| route.id).collect();
-        self.release(deploy, first, verified).await.then_some(listening)
+    pub async fn deploy_to_verify(&self, deploy: Deploy, first: Selector, asked: &Asked) -> Option<Errand> {
+        let mut errand = self.errand();
+        let verified = asked.routes.iter().map(|route| (route.id, errand.name(route.id))).collect();
+        self.release(deploy, first, verified).await.then_some(errand)
     }
 
-    async fn release(&self, deploy: Deploy, first: Selector, verified: HashSet<RouteId>) -> bool {
+    async fn release(&self, deploy: Deploy, first: Selector, verified: HashMap<RouteId, Marker>) -> bool {
         let (reply, answer) = oneshot::channel();
         let released = Released { deploy, first, verified, reply };
         self.told.send(Told::Deploy(Box::new(released))).await.is_ok() && answer.await.is_ok()
@@ -111,30 +104,43 @@ impl Agent {
 
     /// Verifies a release over some routes, against what the ledger knows of them. What the runs come to is
     /// also told to detection, like any other.
-    pub async fn verify(&self, asked: &Asked, show: impl FnMut(Progress)) -> Result<Verification, Denied> {
-        let listening = self.listen();
-        let routes = asked.routes.iter().map(|route| route.id).collect();
-        self.wants.send(Want::Verify(routes)).await.map_err(|_| Denied::Stopping)?;
-        self.verify_what_was_sent(asked, listening, show).await
+    pub async fn verify(
+        &self,
+        asked: &Asked,
+        stop: impl Future<Output = ()>,
+        show: impl FnMut(Progress),
+    ) -> Result<Verification, Denied> {
+        let mut errand = self.errand();
+        if !errand.send(&asked.routes).await {
+            return Err(Denied::Stopping);
+        }
+        self.verify_what_was_sent(asked, errand, stop, show).await
     }
 
     /// The same, of runs that are on their way.
     pub async fn verify_what_was_sent(
         &self,
         asked: &Asked,
-        listening: Listening,
+        mut errand: Errand,
+        stop: impl Future<Output = ()>,
         show: impl FnMut(Progress),
     ) -> Result<Verification, Denied> {
-        let Listening { since, mut heard } = listening;
-        let before = verify::before(&*self.base.store, &asked.routes, since).await?;
-        Ok(verify::verify(asked, &before, since, &self.base.clock, &self.wants, &mut heard, show).await)
+        let (store, clock) = (&*self.base.store, &self.base.clock);
+        let found = match baseline::pasts(store, &asked.routes, errand.began).await {
+            Ok(pasts) => Ok(verify::verify(asked, &pasts, &mut errand, stop, show).await),
+            Err(error) => Err(error),
+        };
+        errand.end().await;
+        let found = found?;
+        let _one_at_a_time = self.base.found.lock().await;
+        baseline::remember(store, asked, &found, clock.now()).await;
+        Ok(found)
     }
 
-    fn listen(&self) -> Listening {
+    fn errand(&self) -> Errand {
         let (ear, heard) = mpsc::unbounded_channel();
-        let since = self.base.clock.now();
         self.base.ears.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
-        Listening { since, heard }
+        Errand::new(self.base.clock.clone(), self.base.dice.clone(), self.wants.clone(), heard)
     }
 
     /// What customers use, and what of it no route covers. Asks every platform that remembers: it may take

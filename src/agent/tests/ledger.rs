@@ -77,6 +77,7 @@ through! {
     run(run: Marker) -> Option<RunRecord>;
     runs(route: Option<RouteId>, limit: u32) -> Vec<RunRecord>;
     judged(routes: &[RouteId], from: Marker, limit: u32) -> Vec<RunRecord>;
+    runs_before(route: RouteId, until: Marker, limit: u32) -> Vec<RunRecord>;
     incidents(limit: u32) -> Vec<Incident>;
     incident(id: &IncidentId) -> Option<Incident>;
     deploys(limit: u32) -> Vec<Deploy>;

@@ -98,6 +98,8 @@ pub(super) enum Shows {
     All,
     Nothing,
     Copies,
+    /// Nothing of ours, and rows of another run where only ours may stand.
+    Stranger(Marker),
     NoAnswer,
 }
 
@@ -126,10 +128,13 @@ impl Target for Place {
             let all = Rows::all_right(run.sample.rows);
             let rows = match shows {
                 Shows::All => all,
-                Shows::Nothing | Shows::NoAnswer => Rows { right: 0, missing: run.sample.rows, ..all },
+                Shows::Nothing | Shows::NoAnswer | Shows::Stranger(_) => {
+                    Rows { right: 0, missing: run.sample.rows, ..all }
+                }
                 Shows::Copies => Rows { copies: run.sample.rows, ..all },
             };
-            Sighting { rows, ..Sighting::default() }
+            let strangers = if let Shows::Stranger(other) = shows { vec![other] } else { Vec::new() };
+            Sighting { rows, strangers, ..Sighting::default() }
         };
         if matches!(shows, Shows::NoAnswer) {
             std::future::pending::<()>().await;

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Format,
-    exit::{NO, USAGE, YES},
+    exit::{NO, USAGE, YES, answered},
     kinds,
 };
 use crate::{
@@ -133,10 +133,11 @@ pub fn replay(args: &Args) -> Result<u8> {
         };
         all_pass &= report.pass;
         let mut out = std::io::stdout().lock();
-        match args.format {
-            Format::Json => writeln!(out, "{}", serde_json::to_string(&report)?)?,
-            Format::Text => write!(out, "{}", report.text())?,
-        }
+        let written = match args.format {
+            Format::Json => writeln!(out, "{}", serde_json::to_string(&report)?),
+            Format::Text => write!(out, "{}", report.text()),
+        };
+        answered(written, YES)?;
     }
     Ok(if all_pass { YES } else { NO })
 }

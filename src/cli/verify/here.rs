@@ -4,19 +4,20 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use tokio::{net::TcpListener, sync::watch};
+use tracing::warn;
 
 use super::{How, show};
 use crate::{
     agent::{
-        Clock, Dice,
+        Clock, Dice, baseline,
+        errand::Errand,
         lifecycle::OpenPlan,
         once::Once,
-        scheduler::Want,
         verify::{self, Asked},
     },
     canary::Selector,
-    cli::{exit::Usage, kinds, landings, progress},
-    config::check_selector,
+    cli::{end::End, exit::Usage, kinds, landings, progress},
+    config::{CanaryPlan, check_selector},
     detect::verification::Verification,
     store::{Store, StoreError, sqlite::Sqlite},
     target::webhook::Intake,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<Verification> {
+    let ended = End::of_commands();
     let intake = Intake::new();
     let mut plan = kinds::load(config, &intake, false).map_err(|problems| {
         kinds::complain(&problems);
@@ -40,23 +42,42 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
     };
     landings::open(&intake, &store, &plan.agent.store)?;
     let (close, door) = open_door(&plan, &intake, &clock).await?;
-    let asked = Asked { routes: plan.routes.clone(), rounds: how.rounds, within: how.within, strict: how.strict };
-    let began = clock.now();
-    let before = verify::before(&*store, &plan.routes, began).await?;
-    let mut once = Once::start(&plan, Arc::clone(&store), clock.clone(), Dice::new());
+    warn_of_haste(&plan, how);
+    let asked = Asked {
+        routes: plan.routes.clone(),
+        rounds: how.rounds(),
+        within: how.within(),
+        strict: how.strict,
+        accept: how.accept,
+    };
+    let pasts = baseline::pasts(&*store, &plan.routes, clock.now()).await?;
+    let dice = Dice::new();
+    let (once, heard) = Once::start(&plan, Arc::clone(&store), clock.clone(), dice.clone());
+    let mut errand = Errand::new(clock.clone(), dice, once.wants.clone(), heard);
     let mut line = progress::Line::new();
-    let wants = once.wants.clone();
     // Whoever stops meanwhile hears of no run.
-    let _ = wants.send(Want::Verify(plan.routes.iter().map(|route| route.id).collect())).await;
-    let found = verify::verify(&asked, &before, began, &clock, &wants, &mut once.heard, |at| show(&mut line, at)).await;
+    errand.send(&plan.routes).await;
+    let found = verify::verify(&asked, &pasts, &mut errand, ended.came(), |at| show(&mut line, at)).await;
     drop(line);
-    drop(wants);
+    baseline::remember(&*store, &asked, &found, clock.now()).await;
+    errand.end().await;
     once.stop().await;
     close.send_replace(true);
     if let Some(door) = door {
         let _ = door.await;
     }
     Ok(found)
+}
+
+/// Who waits for less than the objective calls rows lost that are merely not there yet.
+fn warn_of_haste(plan: &OpenPlan, how: &How) {
+    let within = how.within();
+    let hasty =
+        |canary: &&CanaryPlan| canary.objective > within && plan.routes.iter().any(|route| route.canary == canary.name);
+    for canary in plan.canaries.iter().filter(hasty) {
+        let (name, objective) = (&canary.name, canary.objective.as_secs());
+        warn!("--within {} s is shorter than the objective of canary `{name}`, {objective} s", within.as_secs());
+    }
 }
 
 type Door = (watch::Sender<bool>, Option<tokio::task::JoinHandle<()>>);

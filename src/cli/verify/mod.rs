@@ -3,21 +3,21 @@
 mod github;
 mod here;
 mod junit;
+mod papers;
 mod text;
 mod there;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-pub(super) use self::there::{body, wait};
+pub(super) use self::{
+    papers::Papers,
+    there::{body, wait},
+};
 use super::{
     exit::{NO, UNSURE, Usage, YES},
     progress,
@@ -34,10 +34,18 @@ use crate::{
 /// In this process, from a config; its ledger is what knows how routes were, and learns how they are. Where a
 /// daemon watches already, `--agent` has it do the same against its own history.
 ///
-/// A silent loss is a no at once. A run that failed is repeated, and is a no if it fails again. Without
+/// A silent loss is a no. A run that failed is repeated, and is a no if it fails again. Without
 /// history a bad route is a regression.
 ///
-/// Exit codes: 0 nothing got worse · 1 something did · 2 usage or config · 3 nobody could see all of it.
+/// How a route was: what runs on the schedule came to before the newest deploy marker of the last day or, if there
+/// is none, before an open incident of the last hour; or what a verification since found, if it passed. One that
+/// said no says no again when it is repeated, until the route lands, or --accept takes it for how it is.
+///
+/// Rows that are missing at their objective may be late, which is no regression: a route is called bad at its
+/// deadline or, if several lose theirs, after ten times as long as rows ever took there.
+///
+/// Exit codes: 0 nothing got worse · 1 something did · 2 usage or config · 3 nobody could see all of it, or it was
+/// broken off (Ctrl-C, SIGTERM).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The config.
@@ -65,18 +73,37 @@ pub struct Args {
 /// How to verify.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct How {
-    /// How often each route is run.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(super) rounds: u32,
-    /// When to answer with what is known by then.
-    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = within)]
-    pub(super) within: Duration,
+    /// How often each route is run [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// When to answer with what is known by then; rows that are overdue and not there count as lost [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = within)]
+    within: Option<Duration>,
     /// What failed before and still does is a no, too.
     #[arg(long)]
     pub(super) strict: bool,
+    /// Takes what is found for how routes are: bad ones are no regression now, nor the next time.
+    #[arg(long, conflicts_with = "strict")]
+    pub(super) accept: bool,
     /// Also writes the answer as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
+}
+
+impl How {
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(1)
+    }
+
+    fn within(&self) -> Duration {
+        self.within.unwrap_or(PATIENCE)
+    }
+
+    /// Whether anything was said of it.
+    pub(super) fn is_given(&self) -> bool {
+        let Self { rounds, within, strict, accept, junit } = self;
+        rounds.is_some() || within.is_some() || *strict || *accept || junit.is_some()
+    }
 }
 
 /// How an answer is written.
@@ -90,6 +117,8 @@ pub(super) enum Format {
     Github,
 }
 
+/// How long a pipeline waits if it does not say.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Longest that a pipeline waits.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -102,11 +131,12 @@ fn within(text: &str) -> Result<Duration, String> {
 /// `landfall verify`.
 pub async fn verify(args: Args) -> Result<u8> {
     let only = selector(&args.only, args.canary.as_deref())?;
+    let papers = Papers::open(&args.how, args.format)?;
     let verification = match &args.agent {
         Some(agent) => there::verify(agent, args.token_file.as_deref(), &only, &args.how).await?,
         None => here::verify(&args.config, &only, &args.how).await?,
     };
-    tell(&verification, &args.how, args.format)
+    Ok(papers.tell(&verification))
 }
 
 fn selector(only: &[Selector], canary: Option<&str>) -> Result<Selector> {
@@ -118,35 +148,6 @@ fn selector(only: &[Selector], canary: Option<&str>) -> Result<Selector> {
         }
     }
     Ok(Selector::new(pairs))
-}
-
-/// Writes the answer; the exit code.
-pub(super) fn tell(verification: &Verification, how: &How, format: Format) -> Result<u8> {
-    let code = code(verification);
-    if let Some(path) = &how.junit {
-        let text = junit::text(verification);
-        std::fs::write(path, text)
-            .with_context(|| Usage(format!("the report `{}` cannot be written", path.display())))?;
-    }
-    let mut out = io::stdout().lock();
-    match format {
-        Format::Text => text::write(&mut out, verification)?,
-        Format::Json => writeln!(out, "{}", object(verification))?,
-        Format::Github => {
-            out.write_all(github::annotations(verification).as_bytes())?;
-            let summary = github::summary(verification);
-            match std::env::var_os("GITHUB_STEP_SUMMARY") {
-                Some(path) => std::fs::OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(&path)
-                    .and_then(|mut file| file.write_all(summary.as_bytes()))
-                    .with_context(|| Usage(format!("the summary `{}` cannot be written", path.display())))?,
-                None => out.write_all(summary.as_bytes())?,
-            }
-        }
-    }
-    Ok(code)
 }
 
 fn code(verification: &Verification) -> u8 {

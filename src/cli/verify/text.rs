@@ -7,6 +7,12 @@ use crate::detect::{
     verification::{Answer, Turn, Verification, Verified},
 };
 
+/// On one line, and nothing that a terminal obeys: a platform's words may be anything.
+pub(super) fn plain(text: &str) -> String {
+    let is_obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.split(is_obeyed).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 /// `canary/platform/target/mode`.
 pub(super) fn route(of: &Verified) -> String {
     [&*of.canary, &of.platform, &of.target, &of.mode].join("/")
@@ -49,19 +55,31 @@ pub(super) fn write(out: &mut dyn Write, of: &Verification) -> io::Result<()> {
         for one in of.routes.iter().filter(|one| one.state == turn) {
             let was = one.was.map(|was| format!(", was {was}")).unwrap_or_default();
             let outcome = one.outcome.map_or("no run", |outcome| outcome.as_str());
-            write!(out, "{:13} {:wide$}  {outcome}{was}, {:.1} s", turn.as_str(), route(one), one.seconds)?;
+            write!(out, "{:13} {:wide$}  {outcome}{was}, {:.1} s", turn.as_str(), plain(&route(one)), one.seconds)?;
             match one.run_id.filter(|_| turn != Turn::Ok) {
                 Some(run) => writeln!(out, ", run {run}")?,
                 None => writeln!(out)?,
             }
             if turn != Turn::Ok && turn != Turn::Fixed {
-                writeln!(out, "{:13} {}", "", why(one))?;
+                writeln!(out, "{:13} {}", "", plain(&why(one)))?;
             }
         }
     }
     writeln!(out)?;
     for suspect in suspects(of) {
-        writeln!(out, "suspect: {suspect}")?;
+        writeln!(out, "suspect: {}", plain(&suspect))?;
     }
     writeln!(out, "{}", sentence(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platforms_words_start_no_line_and_send_a_terminal_nothing() {
+        let words = "no\n\u{1b}[2Jregression x\r\u{9b}1m\u{2028}y\tz\u{7}";
+        assert_eq!(plain(words), "no [2Jregression x 1m y z");
+        assert_eq!(plain("as it is: `é` – ok"), "as it is: `é` – ok");
+    }
 }

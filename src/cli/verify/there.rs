@@ -10,7 +10,11 @@ use super::{How, show};
 use crate::{
     agent::verify::Progress,
     canary::Selector,
-    cli::{progress, remote::Where},
+    cli::{
+        end::End,
+        progress,
+        remote::{Where, escaped},
+    },
     detect::verification::Verification,
 };
 
@@ -28,18 +32,27 @@ pub(in crate::cli) fn body(only: &Selector, how: &How) -> Value {
     let only: Map<_, _> = only.pairs().iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     json!({
         "where": only,
-        "rounds": how.rounds,
-        "within_seconds": how.within.as_secs_f64(),
+        "rounds": how.rounds(),
+        "within_seconds": how.within().as_secs_f64(),
         "strict": how.strict,
+        "accept": how.accept,
     })
 }
 
-/// Waits for what the agent finds.
+/// Waits for what the agent finds. Whoever breaks it off has the agent do so, and hears how far it came.
 pub(in crate::cli) async fn wait(place: &Where, stands: Value, how: &How) -> Result<Verification> {
+    let path = "/api/v1/verify";
+    let (ended, id) = (End::of_commands(), stands["id"].as_str().unwrap_or_default().to_owned());
     let mut line = progress::Line::new();
     let shown = |stands: &Value| {
         let count = |name: &str| stands[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         show(&mut line, Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
     };
-    place.wait(stands, "/api/v1/verify", "verification", how.within + LATER, shown).await
+    tokio::select! {
+        found = place.wait(stands, path, "verification", how.within() + LATER, shown) => return found,
+        () = ended.came() => {}
+    }
+    drop(line);
+    let stands = place.ask(Method::DELETE, &format!("{path}/{}", escaped(&id)), None).await?;
+    place.wait(stands, path, "verification", LATER, |_| {}).await
 }

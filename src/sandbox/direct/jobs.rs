@@ -171,8 +171,8 @@ impl Jobs {
         let visible = || deeds.iter().filter(|deed| deed.at <= now);
         Sighting {
             rows: rows(run.marker, run.sample, visible()),
-            strangers: Vec::new(),
             landed_at: visible().map(|deed| deed.at).max(),
+            ..Sighting::default()
         }
     }
 
@@ -274,6 +274,7 @@ fn displaced(run: &Run, deeds: &mut Vec<Deed>, now: Timestamp) -> Sighting {
     Sighting {
         rows: rows(run.marker, run.sample, ours()),
         strangers,
+        rival: standing.iter().map(|deed| deed.marker).filter(|other| *other > run.marker).max(),
         landed_at: ours().filter(|deed| deed.rows > 0).map(|deed| deed.at).max(),
     }
 }

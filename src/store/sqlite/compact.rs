@@ -66,9 +66,9 @@ impl Writer {
         }
         self.number(looks.len() as u64);
         for Look { started_at, found } in looks {
-            let Sighting { rows, strangers, landed_at } = found.as_ref().ok()?;
+            let Sighting { rows, strangers, rival, landed_at } = found.as_ref().ok()?;
             let Rows { expected, right, missing, copies, changed, examples } = rows;
-            if !strangers.is_empty() || !examples.is_empty() {
+            if !strangers.is_empty() || rival.is_some() || !examples.is_empty() {
                 return None;
             }
             self.time(*started_at);
@@ -152,7 +152,7 @@ impl Reader<'_> {
         };
         Some(Look {
             started_at,
-            found: Ok(Sighting { rows, strangers: Vec::new(), landed_at: self.optional(Self::time)? }),
+            found: Ok(Sighting { rows, landed_at: self.optional(Self::time)?, ..Sighting::default() }),
         })
     }
 
@@ -252,7 +252,11 @@ mod tests {
             e.saw(Look { started_at: AT, found: Ok(Sighting { rows, ..Sighting::default() }) });
         });
         with(&|e| {
-            let seen = Sighting { rows: Rows::all_right(20), strangers: vec![run()], landed_at: Some(AT) };
+            let seen = Sighting { rows: Rows::all_right(20), strangers: vec![run()], rival: None, landed_at: Some(AT) };
+            e.saw(Look { started_at: AT, found: Ok(seen) });
+        });
+        with(&|e| {
+            let seen = Sighting { rival: Some(run()), ..Sighting::default() };
             e.saw(Look { started_at: AT, found: Ok(seen) });
         });
         for evidence in all {

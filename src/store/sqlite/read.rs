@@ -152,6 +152,13 @@ impl Reader {
         }
     }
 
+    /// Runs of a route that were begun before a marker, the newest first.
+    pub(super) fn runs_before(&mut self, route: RouteId, until: Marker, limit: u32) -> Rows<Vec<RunRecord>> {
+        let earlier = "WHERE shape IN (SELECT id FROM shapes WHERE route = ?1) AND marker < ?2";
+        let sql = format!("{RUN} {earlier} ORDER BY marker DESC LIMIT ?3");
+        self.records(&sql, params![route_key(route), key(until), limit])
+    }
+
     fn records(&mut self, sql: &str, params: impl rusqlite::Params) -> Rows<Vec<RunRecord>> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;

@@ -138,9 +138,10 @@ impl Errand for Reading<'_> {
             }
             // A later run's rows are where they should be.
             let mut strangers = others.get(&table).cloned().unwrap_or_default();
+            let rival = strangers.iter().copied().filter(|other| *other > run.marker).max();
             strangers.retain(|other| *other < run.marker);
             strangers.truncate(STRANGERS_TOLD);
-            Sighting { rows, strangers, landed_at: None }
+            Sighting { rows, strangers, rival, landed_at: None }
         };
         Ok(Some(self.runs.iter().zip(tallies).map(sighting).collect()))
     }

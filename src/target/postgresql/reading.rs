@@ -166,10 +166,11 @@ impl Reading<'_> {
             }
             // A later run's rows are where they should be.
             let mut strangers: Vec<Marker> = others.get(table.as_str()).cloned().unwrap_or_default();
+            let rival = strangers.iter().copied().filter(|other| *other > run.marker).max();
             strangers.retain(|other| *other < run.marker);
             strangers.sort_by(|one, other| other.cmp(one));
             strangers.truncate(STRANGERS_TOLD);
-            sightings.push(Sighting { rows, strangers, landed_at: None });
+            sightings.push(Sighting { rows, strangers, rival, landed_at: None });
         }
         sightings
     }

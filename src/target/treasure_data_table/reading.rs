@@ -142,13 +142,14 @@ impl TreasureDataTable {
 
 fn sighting(run: &Run, found: Option<&Found>) -> Sighting {
     let mut tally = Tally::of(run, CARRIES);
-    let mut strangers = Vec::new();
+    let (mut strangers, mut rival) = (Vec::new(), None);
     if let Some(found) = found {
         found.rows.iter().filter(|(marker, _)| *marker == run.marker).for_each(|(_, cells)| tally.add(cells));
         // A later run's rows are where they should be.
+        rival = found.others.iter().copied().filter(|other| *other > run.marker).max();
         strangers = found.others.iter().copied().filter(|other| *other < run.marker).collect();
         strangers.sort_by(|one, other| other.cmp(one));
         strangers.truncate(STRANGERS_TOLD);
     }
-    Sighting { rows: tally.finish(), strangers, landed_at: None }
+    Sighting { rows: tally.finish(), strangers, rival, landed_at: None }
 }
