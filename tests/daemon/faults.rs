@@ -71,7 +71,12 @@ fn groups() -> Vec<Vec<Case>> {
             case(json!({ "kind": "target-down", "where": { "target": "bucket" } }), "unknown"),
             case(json!({ "kind": "duplicate-output", "after": "3s", "where": { "cluster": "hadoop2" } }), "duplicated"),
         ],
-        vec![case(json!({ "kind": "stale-output", "where": { "mode": "replace" } }), "stale")],
+        vec![
+            case(json!({ "kind": "stale-output", "where": { "mode": "replace" } }), "stale"),
+            case(json!({ "kind": "wrong-query", "where": { "engine": "presto" } }), "partial"),
+            // What was uploaded before stays, and nothing is uploaded after.
+            Case { fault: json!({ "kind": "lose-import" }), outcome: None },
+        ],
     ]
 }
 

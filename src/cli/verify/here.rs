@@ -15,7 +15,7 @@ use crate::{
         once::Once,
         verify::{self, Asked},
     },
-    canary::Selector,
+    canary::{Route, Selector},
     cli::{end::End, exit::Usage, kinds, landings, progress},
     config::{CanaryPlan, check_selector},
     detect::verification::Verification,
@@ -32,7 +32,14 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
         Usage("nothing was verified".to_owned())
     })?;
     check_selector(only, &plan.routes).map_err(|why| Usage(format!("--where: {why}")))?;
-    plan.routes.retain(|route| only.covers(route));
+    // A report takes what was loaded minutes ago, by an agent that goes on: here there is none.
+    let reports = |route: &Route| plan.canaries.iter().any(|c| c.name == route.canary && c.report.is_some());
+    plan.routes.retain(|route| only.covers(route) && !reports(route));
+    if plan.routes.is_empty() {
+        return Err(
+            Usage("nothing to verify: only the agent's own reports are selected; use --agent".to_owned()).into()
+        );
+    }
     let clock = Clock::System;
     let agent = plan.agent.listen;
     let store: Arc<dyn Store> = match Sqlite::open(&plan.agent.store, clock.now()) {
