@@ -47,6 +47,11 @@ fn impact() -> Json {
             "last_bad": "2015-08-24T23:20:00Z", "first_good": "2015-08-24T23:21:00Z", "is_intermittent": false,
             "asked_at": "2015-08-24T23:59:00Z",
         },
+        "brackets": [{
+            "last_good": "2015-08-24T21:43:21Z", "first_bad": "2015-08-24T21:44:22Z",
+            "last_bad": "2015-08-24T23:20:00Z", "first_good": "2015-08-24T23:21:00Z", "is_intermittent": false,
+            "asked_at": "2015-08-24T23:59:00Z",
+        }],
         "jobs": [job(true), job(false)],
         "accounts": [{ "platforms": [HOSTILE], "jobs": 2, "since": "2015-08-24T15:43:21Z", "cut": "|" }],
         "notes": [HOSTILE], "is_whole": false,
