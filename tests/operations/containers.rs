@@ -12,7 +12,7 @@ use crate::fixtures::daemon::Watched;
 /// The documents of the manifest.
 fn manifest() -> Vec<Json> {
     let read = "import sys, json, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let said = run(&python(), &["-c", read, "packaging/kubernetes.yaml"], &root()).unwrap();
+    let said = run(&python(), &["-c", read, "packaging/kubernetes.yaml"], &root()).expect("YAML");
     serde_json::from_str(&said).expect("JSON")
 }
 

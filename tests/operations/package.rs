@@ -38,7 +38,10 @@ const BOOKS: [&str; 4] = ["/var/lib/dpkg/", "/var/log/", "/var/cache/", "/etc/dp
 pub(super) fn built(folder: &Path) -> String {
     let binary = env!("CARGO_BIN_EXE_landfall");
     let into = folder.to_str().expect("UTF-8");
-    run(&python(), &["packaging/deb", binary, "--into", into, "-Z", "none"], &root()).unwrap().trim().to_owned()
+    run(&python(), &["packaging/deb", binary, "--into", into, "-Z", "none"], &root())
+        .expect("a package")
+        .trim()
+        .to_owned()
 }
 
 /// Adds something to watch.
