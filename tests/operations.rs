@@ -1,9 +1,13 @@
 //! The second path as operators run it: the shipped rules, examples, dashboards and unit file, with
 //! the real Prometheus, Alertmanager, promtool, amtool and systemd-analyze.
 
+mod containers;
 mod dashboards;
 mod events;
+mod handbook;
+mod package;
 mod packaging;
 mod paging;
 mod rules;
+mod service;
 mod stack;

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use super::stack::{replaced, root, run, shipped};
 
 const UNIT: &str = "packaging/landfall.service";
-const BINARY: &str = "/usr/local/bin/landfall";
+const COMMAND: &str = "ExecStart=landfall ";
 
 /// The unit in a folder of its own, with a binary that is there.
 fn copy(changes: &[(&str, &str)]) -> (TempDir, String) {
     let folder = TempDir::new().expect("a folder");
-    let unit = replaced(shipped(UNIT), &[(BINARY, env!("CARGO_BIN_EXE_landfall"))]);
+    let unit = replaced(shipped(UNIT), &[(COMMAND, concat!("ExecStart=", env!("CARGO_BIN_EXE_landfall"), " "))]);
     let file = folder.path().join("landfall.service");
     fs::write(&file, replaced(unit, changes)).expect("written");
     let file = file.to_str().expect("UTF-8").to_owned();
@@ -47,7 +47,7 @@ fn the_unit_exposes_at_most_two_points_of_ten() {
 #[test]
 fn the_unit_is_watched_and_its_secrets_are_credentials() {
     let unit = shipped(UNIT);
-    for line in ["Type=notify", "WatchdogSec=60s", "DynamicUser=yes", "StateDirectory=landfall", "Restart=always"] {
+    for line in ["Type=notify", "WatchdogSec=60s", "User=landfall", "StateDirectory=landfall", "Restart=always"] {
         assert!(unit.lines().any(|known| known == line), "{line}");
     }
     assert!(unit.lines().any(|line| line.starts_with("LoadCredential=")));
