@@ -1,3 +1,5 @@
+//! What a shelf tells and has written, run after run.
+
 use super::*;
 use crate::canary::report::hour_of;
 
