@@ -47,6 +47,8 @@ const GONE: &str = "its platform or target is no longer configured";
 /// Why a run that somebody waits for is not sent.
 const GONE_ROUTE: &str = "the route is no longer configured";
 const PAUSED: &str = "the route is paused; `landfall resume` has it sent again";
+/// Why a report is not sent.
+const NOT_YET: &str = "its report tells of what was loaded, and none of that can be queried yet";
 /// How often the scheduler shows that it goes round, when nothing is due: a service manager that is
 /// told of rounds may be impatient.
 const ROUND: Duration = Duration::from_secs(1);
@@ -474,7 +476,12 @@ impl Scheduler {
                     true => (Arc::clone(&run), None),
                     false => match begun.await {
                         Ok(Some(begun)) => begun,
-                        Ok(None) => return,
+                        Ok(None) => {
+                            // A verification need not wait for it; nobody else does.
+                            let unsent = Unsent { run: run.marker, why: NOT_YET.to_owned(), for_good: true };
+                            let _ = craft.desk.send(Told::Unsent(unsent)).await;
+                            return;
+                        }
                         Err(error) => {
                             warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
                             return;
