@@ -17,7 +17,11 @@ use super::{
 use crate::{
     canary::{
         Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Rows, Run, State, Tally, Timestamp, Usual, Verdict,
-        Why, evidence::half_empty_for, judge, looks, report::Stages, wait,
+        Why,
+        evidence::half_empty_for,
+        judge, looks,
+        report::{Stages, agree},
+        wait,
     },
     platform::{Handle, Job, JobState, PlatformError, Progress, Resume, diary::Diary},
     target::Target,
@@ -429,19 +433,23 @@ impl Flight {
         self.located += 1;
         let stored = in_time(diary.stored(&report.source));
         let (stored, computed) = tokio::join!(stored, self.computed(diary, self.handle.as_ref()));
-        // All is there, and the query did not bring it: perhaps it is there only now.
-        let is_odd = stored.as_ref() == Ok(&report.entered) && computed.as_ref().is_ok_and(|rows| !rows.complete());
-        let again = if is_odd { Some(self.computed(diary, None).await) } else { None };
+        // All is there, and the query brought a right report of less: perhaps the rest is there only now.
+        let is_of_less = computed.as_ref().is_ok_and(|(rows, agree)| *agree && !rows.complete());
+        let again = match stored.as_ref() == Ok(&report.entered) && is_of_less {
+            true => Some(self.computed(diary, None).await.map(|(rows, _)| rows)),
+            false => None,
+        };
+        let computed = computed.map(|(rows, _)| rows);
         self.evidence.stages = Some(Stages { entered: report.entered, stored, computed, again });
     }
 
-    /// What a report's query brought, or brings now, compared with what it must.
-    async fn computed(&self, diary: &dyn Diary, handle: Option<&Handle>) -> Result<Rows, String> {
+    /// What a report's query brought, or brings now, compared with what it must; and whether it agrees with itself.
+    async fn computed(&self, diary: &dyn Diary, handle: Option<&Handle>) -> Result<(Rows, bool), String> {
         let rows = in_time(diary.computed(&self.run, handle)).await?;
         let carries = Carries::default();
         let mut tally = Tally::of(&self.run, &carries);
         rows.iter().for_each(|row| tally.add(row));
-        Ok(tally.finish())
+        Ok((tally.finish(), agree(&rows)))
     }
 
     /// Looks at the target; with a control beside it where the look may have to convict.

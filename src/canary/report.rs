@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     marker::Marker,
     route::Route,
-    sample::{COLUMNS, Column, Kind, Value},
+    sample::{COLUMNS, Cell, Column, Kind, Value},
     tally::Rows,
     time::Timestamp,
     verdict::{Outcome, Verdict},
@@ -241,6 +241,24 @@ impl Report {
     }
 }
 
+/// Whether rows of a report agree with each other: the row for all has as many runs as the others together. Then
+/// they are a right report of something, if not of what they should be.
+pub fn agree(rows: &[Vec<Cell>]) -> bool {
+    let runs = |row: &Vec<Cell>| match row.get(RUNS) {
+        Some(Cell::Int(n)) => Some(*n),
+        Some(Cell::Text(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let is_for_all = |row: &&Vec<Cell>| matches!(row.get(AT_HOUR), Some(Cell::Text(hour)) if hour == ALL);
+    let (all, rest): (Vec<_>, Vec<_>) = rows.iter().partition(is_for_all);
+    let [all] = all[..] else { return false };
+    rest.into_iter().map(runs).sum::<Option<i64>>().is_some_and(|sum| runs(all) == Some(sum))
+}
+
+/// Places of [`REPORT_COLUMNS`].
+const AT_HOUR: usize = 2;
+const RUNS: usize = 7;
+
 /// Where a report went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -272,7 +290,8 @@ pub struct Stages {
     pub stored: Result<Sums, String>,
     /// What the query brought, compared with what it must, or why that is not known.
     pub computed: Result<Rows, String>,
-    /// The same of the query run again, where the table has all that was loaded and the query had not brought it.
+    /// The same of the query run again, where the table has all that was loaded, and the query had brought a right
+    /// report of less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Result<Rows, String>>,
 }
@@ -421,6 +440,23 @@ mod tests {
             assert_eq!(stages.first_wrong(), wrong, "{stages:?}");
             let begins = wrong.map_or("which of".to_owned(), |stage| format!("{stage}: "));
             assert!(stages.to_string().starts_with(&begins), "{stages}");
+        }
+    }
+
+    #[test]
+    fn a_report_of_less_agrees_with_itself_and_one_that_lacks_rows_does_not() {
+        assert_eq!((REPORT_COLUMNS[AT_HOUR].name, REPORT_COLUMNS[RUNS].name), ("at_hour", "runs"));
+        let row = |hour: &str, runs: i64| {
+            let mut row = vec![Cell::Null; COLUMNS.len()];
+            (row[AT_HOUR], row[RUNS]) = (Cell::Text(hour.to_owned()), Cell::Int(runs));
+            row
+        };
+        let hour = "2015-08-24T10:00Z";
+        assert!(agree(&[row(ALL, 3), row(hour, 1), row(hour, 2)]) && agree(&[row(ALL, 0)]));
+        for odd in
+            [vec![], vec![row(ALL, 3), row(hour, 1)], vec![row(hour, 1)], vec![row(ALL, 1), row(ALL, 1)], vec![vec![]]]
+        {
+            assert!(!agree(&odd), "{odd:?}");
         }
     }
 
