@@ -18,7 +18,7 @@ use landfall::{
     },
     canary::{Mode, Outcome, Timestamp},
     detect::{
-        Incident,
+        Change, Incident,
         coverage::{Coverage, Line, Watch as Watched},
     },
     platform::{
@@ -220,6 +220,12 @@ pub(super) async fn exactly_the_customers_whose_rows_the_target_lost_are_named(f
     next(Outcome::Landed).await;
     write(format!("INSERT INTO {into} SELECT 'after'")).await.expect("written");
 
+    // While it goes on nobody can say that these are all.
+    let over = |record: &Record| {
+        let mut notices = record.notices.iter();
+        notices.any(|notice| matches!(notice.change, Change::Resolved(_))).then_some(())
+    };
+    watch.until("it is over", over).await;
     let incident = watch.look(|record| record.notices.last().expect("one").incident.clone());
     let found = watch.impact(incident.clone()).await;
     let list = format!(
