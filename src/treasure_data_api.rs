@@ -3,6 +3,7 @@
 
 mod import;
 mod job;
+mod query;
 mod settings;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde_json::Value as Json;
 pub use self::{
     import::{hex, mapped, packed},
     job::{JobId, Report, Status, read_time},
+    query::{Query, QueryError},
     settings::{
         Engine, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
     },

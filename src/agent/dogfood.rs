@@ -8,6 +8,7 @@
 //! or reload nothing is reported before something can be read: a report of nothing proves nothing.
 
 mod shelf;
+pub mod stages;
 
 use std::{
     collections::HashMap,

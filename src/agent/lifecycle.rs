@@ -1,13 +1,13 @@
 //! From start to stop: the agent's tasks, in the order in which they begin and end.
 
+mod parts;
+mod recall;
+mod standing;
 mod wishes;
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -15,9 +15,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-pub use super::desk::Hearer;
+pub(super) use self::parts::{caps, lines};
+use self::{
+    parts::watched_routes,
+    recall::{gaps, recall, refill_board},
+};
 use super::{
     after::{self, After},
     clock::Clock,
@@ -25,21 +29,22 @@ use super::{
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
     dogfood::Reports,
-    heartbeat::{Heartbeat, Seen},
+    ground::{self, NOBODY_WAITS},
+    hearer::Hearer,
+    heartbeat::Seen,
     impact::Scenery,
     maintenance::{Ask, Keeper},
     outbox::{Audience, Drills, Order, Outbox, Slot},
-    pulse::{GAPS_STAY, Pulse},
-    run::{self, NOBODY_WAITS},
-    scheduler::{Cap, Caps, Line, Round, Scheduler, Want},
+    pulse::Pulse,
+    scheduler::{Round, Scheduler, Want},
     scribe::Scribe,
     sight::Sight,
 };
 use crate::{
-    canary::{Away, Maintenance, RouteId, Sample, TargetName, Timestamp, Usual, Why},
-    config::{Plan, worst_detection},
-    detect::{AgentHealth, Board, Detector},
-    metrics::{Metrics, WatchedRoute},
+    canary::{Away, Maintenance, RouteId, Timestamp, Usual, Why},
+    config::Plan,
+    detect::{AgentHealth, Board},
+    metrics::Metrics,
     notify::Notifier,
     platform::Platform,
     store::{Opening, Settlement, Store, StoreError},
@@ -49,12 +54,6 @@ use crate::{
 /// A plan with its drivers.
 pub type OpenPlan = Plan<Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>>;
 
-/// Every target is controlled this often, runs or no runs.
-const CONTROL_EVERY: Duration = Duration::from_secs(30);
-/// Retention and sweeps go round this often, in small steps.
-const TIDY_EVERY: Duration = Duration::from_secs(900);
-/// Canary rows stay at targets this long: long enough for a person to look at yesterday's.
-const ROWS_STAY: Duration = Duration::from_secs(24 * 3600);
 /// The desk writes what it was told within this when the agent stops.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// Messages on their way to the desk: beyond it flights wait.
@@ -346,7 +345,7 @@ impl Agent {
         for record in pending {
             if record.run.why == Why::Verify {
                 // Its verification is gone, and with it perhaps the intake that it was to be delivered to.
-                run::ground(&craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                ground::ground(&craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
                 continue;
             }
             let _ = self.wants.send(Want::Resume(Box::new(record))).await;
@@ -361,96 +360,6 @@ impl Agent {
 
     fn keep(&self, task: JoinHandle<()>) {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    /// Controls every target that a route leads to, for as long as the agent lives. Of the others
-    /// nobody needs to know whether they can be seen.
-    fn watch_targets(&self, craft: &Arc<Craft>, plan: &OpenPlan) {
-        let names: BTreeSet<&TargetName> = plan.routes.iter().map(|route| &route.target).collect();
-        for (place, name) in names.into_iter().enumerate() {
-            let (craft, name, told) = (Arc::clone(craft), name.clone(), self.told.clone());
-            let seen = Arc::clone(&self.base.seen);
-            self.keep(tokio::spawn(async move {
-                // Not all in the same second.
-                tokio::time::sleep(Duration::from_millis(500 + 700 * (place as u64 % 40))).await;
-                let (_, sight) = &craft.targets[&name];
-                loop {
-                    let asked_at = craft.clock.now();
-                    // A target that may only be read, and holds nothing young, has been seen all the same.
-                    let passed = sight.control(asked_at, &craft.clock).await.map_or(Ok(()), |control| control.passed);
-                    if passed.is_ok() {
-                        seen.store(asked_at.as_micros(), Ordering::Relaxed);
-                    }
-                    if told.send(Told::Control { target: name.clone(), passed }).await.is_err() {
-                        return;
-                    }
-                    tokio::time::sleep(CONTROL_EVERY).await;
-                }
-            }));
-        }
-    }
-
-    /// What shows that people can be reached: signs of life, and drills on their days. And looks for what no
-    /// route covers.
-    fn show_life(&self, plan: &OpenPlan) {
-        let (Some(drills), upkeep) = (&self.drills, &plan.agent.upkeep) else { return };
-        if let Some(metrics) = &self.base.metrics {
-            metrics.set_heartbeat(upkeep.heartbeat.as_ref().map(|heartbeat| heartbeat.every));
-        }
-        if let Some(beat) = upkeep.heartbeat.clone() {
-            let heartbeat = Heartbeat {
-                plan: beat,
-                wire: plan.agent.wire.clone(),
-                store: Arc::clone(&self.base.store),
-                clock: self.base.clock.clone(),
-                metrics: self.base.metrics.clone(),
-                round: Arc::clone(&self.base.round),
-                seen: Arc::clone(&self.base.seen),
-            };
-            self.keep(tokio::spawn(heartbeat.beat()));
-        }
-        if let (Some(surveyor), Some(every)) = (&self.surveyor, plan.agent.coverage_every) {
-            self.keep(tokio::spawn(Arc::clone(surveyor).keep_looking(every)));
-        }
-        if let Some(schedule) = upkeep.drill.clone() {
-            let (drills, clock) = (Arc::clone(drills), self.base.clock.clone());
-            self.keep(tokio::spawn(async move {
-                while let Some(next) = schedule.next(RouteId(0), clock.now()) {
-                    clock.sleep_until(next).await;
-                    if let Err(error) = Arc::clone(&drills).send(None).await {
-                        warn!(%error, "no drill was sent, though it was due");
-                    }
-                }
-            }));
-        }
-    }
-
-    /// What has to be tidied.
-    fn keep_house(&self, craft: &Arc<Craft>) {
-        if !self.base.is_daemon {
-            return;
-        }
-        let base = self.base.clone();
-        let craft = Arc::clone(craft);
-        self.keep(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TIDY_EVERY).await;
-                let now = base.clock.now();
-                if let Err(error) = base.store.thin(now).await {
-                    warn!(%error, "could not thin the ledger");
-                }
-                let mut targets: Vec<_> = craft.targets.iter().collect();
-                targets.sort_by_key(|(name, _)| (*name).clone());
-                for (name, (target, _)) in targets {
-                    let sweep = target.sweep(now.minus(ROWS_STAY));
-                    match tokio::time::timeout(Duration::from_secs(60), sweep).await {
-                        Ok(Ok(_)) => {}
-                        Ok(Err(error)) => warn!(target = %name, %error, "could not sweep"),
-                        Err(_) => warn!(target = %name, "sweep took too long"),
-                    }
-                }
-            }
-        }));
     }
 }
 
@@ -499,85 +408,4 @@ impl Base {
             desk: self.told.clone(),
         })
     }
-}
-
-/// Detection as it was: the snapshot, and what was told since.
-async fn recall(
-    store: &Arc<dyn Store>,
-    plan: &OpenPlan,
-    now: Timestamp,
-) -> Result<(Detector, u64, Vec<crate::detect::Change>), StoreError> {
-    let (mut seq, mut detector, mut changes) = (0, Detector::new(&plan.routes), Vec::new());
-    if let Some((at, state)) = store.snapshot().await? {
-        match Detector::restore(&state, &plan.routes, now) {
-            Ok((restored, resolved)) => (seq, detector, changes) = (at, restored, resolved),
-            Err(error) => warn!(%error, "snapshot of detection is unreadable; starting from the journal alone"),
-        }
-    }
-    for entry in store.journal(seq).await? {
-        seq = entry.seq;
-        // What came of it was written then.
-        let _ = detector.observe(&entry.input, entry.at);
-    }
-    Ok((detector, seq, changes))
-}
-
-/// When nobody watched, up to now.
-async fn gaps(store: &Arc<dyn Store>, now: Timestamp) -> Result<Vec<Away>, StoreError> {
-    let mut gaps = store.away(now.minus(GAPS_STAY)).await?;
-    if let Some(last) = store.last_beat().await?.filter(|last| *last < now) {
-        gaps.push(Away { from: last, until: now });
-    }
-    Ok(gaps)
-}
-
-/// What the ledger knows of each route's last run.
-async fn refill_board(desk: &mut Desk, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-    let mut records = store.runs(None, 2_000).await?;
-    records.reverse();
-    for verdict in records.into_iter().filter_map(|record| record.verdict) {
-        desk.board.learn(&verdict);
-    }
-    Ok(())
-}
-
-/// The plan's lines for the scheduler.
-pub fn lines(plan: &OpenPlan) -> Vec<Line> {
-    let line = |route: &Arc<crate::canary::Route>| {
-        let canary = plan.canary(&route.canary)?;
-        Some(Line {
-            route: Arc::clone(route),
-            schedule: Some(canary.schedule.clone()),
-            objective: canary.objective,
-            deadline: canary.deadline,
-            sample: match &canary.report {
-                Some(report) => {
-                    let told = plan.routes.iter().filter(|other| other.platform == route.platform).count();
-                    let lines = u32::try_from(told).unwrap_or(u32::MAX).saturating_mul(report.hours).saturating_add(1);
-                    Sample::of(lines.min(Sample::MOST_ROWS))
-                }
-                None => canary.sample,
-            },
-        })
-    };
-    plan.routes.iter().filter_map(line).collect()
-}
-
-pub(super) fn caps(plan: &OpenPlan) -> Caps {
-    let cap = |p: &crate::config::PlatformPlan<Arc<dyn Platform>>| {
-        (p.name.clone(), Cap { in_flight: p.in_flight, per_hour: p.per_hour })
-    };
-    let rows = plan.targets.iter().filter_map(|target| Some((target.name.clone(), target.caps.rows_per_hour?)));
-    Caps { platforms: plan.platforms.iter().map(cap).collect(), rows: rows.collect() }
-}
-
-fn watched_routes(plan: &OpenPlan, now: Timestamp) -> Vec<WatchedRoute> {
-    let watched = |route: &Arc<crate::canary::Route>| {
-        let canary = plan.canary(&route.canary)?;
-        let interval = canary.schedule.longest_gap(now);
-        let detection_bound = worst_detection(interval, canary.objective, plan.pause(&route.target));
-        let (objective, deadline) = (canary.objective, canary.deadline);
-        Some(WatchedRoute { route: Arc::clone(route), objective, deadline, detection_bound, interval, since: now })
-    };
-    plan.routes.iter().filter_map(watched).collect()
 }

@@ -12,6 +12,8 @@ pub mod craft;
 pub mod desk;
 pub mod dogfood;
 pub mod errand;
+pub mod ground;
+pub mod hearer;
 mod heartbeat;
 pub mod impact;
 pub mod lifecycle;
@@ -29,7 +31,8 @@ pub mod verify;
 pub use clock::Clock;
 pub use craft::{Craft, Dice};
 pub use desk::Confirms;
-pub use lifecycle::{Agent, Hearer};
+pub use hearer::Hearer;
+pub use lifecycle::Agent;
 pub use maintenance::Denied;
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::{
     craft::{Craft, Dice},
     desk::Told,
     errand::Heard,
+    ground::{self, NOBODY_WAITS},
     lifecycle::{Base, OpenPlan, caps, lines},
-    run::{self, NOBODY_WAITS},
     scheduler::{Line, Scheduler, Want},
 };
 use crate::{
@@ -69,7 +69,7 @@ impl Once {
         match self.craft.store.pending().await {
             Ok(pending) => {
                 for record in pending.into_iter().filter(|record| record.run.why == Why::Verify) {
-                    run::ground(&self.craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                    ground::ground(&self.craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
                 }
             }
             Err(error) => warn!(%error, "runs that are still under way stay so in the ledger"),

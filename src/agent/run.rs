@@ -1,10 +1,11 @@
 //! A run in flight: submit, follow, verify, until it can be judged. The only place that waits,
 //! retries and times out on behalf of drivers.
 
+mod eyes;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::time::timeout;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
@@ -12,18 +13,15 @@ use super::{
     craft::{Craft, Pad},
     desk::Told,
     dogfood::Chore,
+    ground::ground,
     sight::Sight,
 };
 use crate::{
     canary::{
-        Carries, Claim, Evidence, Judgement, Look, Outcome, Phase, Rows, Run, State, Tally, Timestamp, Usual, Verdict,
-        Why,
-        evidence::half_empty_for,
-        judge, looks,
-        report::{Stages, agree},
-        wait,
+        Claim, Evidence, Judgement, Look, Outcome, Phase, Run, State, Timestamp, Verdict, Why,
+        evidence::half_empty_for, judge, looks, wait,
     },
-    platform::{Handle, Job, JobState, PlatformError, Progress, Resume, diary::Diary},
+    platform::{Handle, Job, JobState, PlatformError, Progress, Resume},
     target::Target,
 };
 
@@ -31,22 +29,8 @@ use crate::{
 const CALL: Duration = Duration::from_secs(20);
 /// Back-off between refused or unanswered calls.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// Looks at the target after landing is overdue, until the deadline; before, see [`looks`].
-const SLOW_SIGHT: Duration = Duration::from_secs(10);
-/// A control that began this long before a verdict still speaks for it.
-const CONTROL_KEEPS: Duration = Duration::from_secs(30);
-/// A control that takes longer is a slow one.
-const QUICK: Duration = Duration::from_secs(1);
-/// Longest wait for a look that only watches.
-const GLANCE: Duration = Duration::from_secs(2);
-/// Longest wait for what a stage of a report holds: it may take a job to find out.
-const LOCATE: Duration = Duration::from_secs(60);
-/// Each time costs the platform a query or two.
-const MOST_LOCATED: u32 = 3;
 /// A platform's time that is further from ours than this is not believed.
 const DAY: Duration = Duration::from_secs(86_400);
-/// Most glances kept: polls of a run with a long deadline.
-const MOST_GLANCES: usize = 500;
 /// A moment after the objective: a look that starts then can prove that rows came late.
 const JUST_AFTER: Duration = Duration::from_millis(1);
 
@@ -395,148 +379,6 @@ impl Flight {
         answer
     }
 
-    /// Whether a control that began after rows were due, and not long ago, has passed.
-    fn is_proven(&self) -> bool {
-        let (due, now) = (self.rows_due(), self.craft.clock.now());
-        self.evidence.controls.iter().any(|control| {
-            control.passed.is_ok() && control.started_at >= due && now.since(control.started_at) < CONTROL_KEEPS
-        })
-    }
-
-    /// When rows were due to be there: the claim, and the time that rows of this route take. Our own
-    /// row, begun earlier, would say nothing of a target that is slow in every write.
-    fn rows_due(&self) -> Timestamp {
-        let land = self.craft.usual(self.run.route.id).longest_land().unwrap_or_default();
-        self.evidence.claimed_at.unwrap_or(self.run.terms.due).plus(land)
-    }
-
-    /// What is about to convict needs a control.
-    async fn prove(&mut self) {
-        let convicts = matches!(self.evidence.claim, Claim::Done { .. })
-            && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete());
-        if convicts && !self.is_proven() {
-            let control = self.sight.control(self.rows_due(), &self.craft.clock).await;
-            // One that proves nothing either way is none: it convicts nobody.
-            control.into_iter().for_each(|control| self.evidence.controlled(control));
-        }
-        if convicts {
-            self.locate().await;
-        }
-    }
-
-    /// Of a report that is not there as it should be: asks every stage what it holds, so that the one that is
-    /// wrong is told.
-    async fn locate(&mut self) {
-        let Some(report) = self.run.report.clone() else { return };
-        let is_known = self.evidence.stages.as_ref().is_some_and(|stages| stages.first_wrong().is_some());
-        let Some(diary) = self.pad.driver.diary().filter(|_| !is_known && self.located < MOST_LOCATED) else { return };
-        self.located += 1;
-        let stored = in_time(diary.stored(&report.source));
-        let (stored, computed) = tokio::join!(stored, self.computed(diary, self.handle.as_ref()));
-        // All is there, and the query brought a right report of less: perhaps the rest is there only now.
-        let is_of_less = computed.as_ref().is_ok_and(|(rows, agree)| *agree && !rows.complete());
-        let again = match stored.as_ref() == Ok(&report.entered) && is_of_less {
-            true => Some(self.computed(diary, None).await.map(|(rows, _)| rows)),
-            false => None,
-        };
-        let computed = computed.map(|(rows, _)| rows);
-        self.evidence.stages = Some(Stages { entered: report.entered, stored, computed, again });
-    }
-
-    /// What a report's query brought, or brings now, compared with what it must; and whether it agrees with itself.
-    async fn computed(&self, diary: &dyn Diary, handle: Option<&Handle>) -> Result<(Rows, bool), String> {
-        let rows = in_time(diary.computed(&self.run, handle)).await?;
-        let carries = Carries::default();
-        let mut tally = Tally::of(&self.run, &carries);
-        rows.iter().for_each(|row| tally.add(row));
-        Ok((tally.finish(), agree(&rows)))
-    }
-
-    /// Looks at the target; with a control beside it where the look may have to convict.
-    async fn look_at_target(&mut self, with_control: bool) {
-        let clock = &self.craft.clock;
-        let (due, proven, asked_at) = (self.rows_due(), self.is_proven(), clock.now());
-        let look = self.sight.look(Arc::clone(&self.run), clock);
-        if with_control && !proven {
-            // How long each took by itself: a look may have waited for its turn, a control be somebody else's.
-            let look = async {
-                let look = look.await;
-                let took = clock.now().since(look.started_at);
-                (look, took)
-            };
-            let control = async {
-                let control = self.sight.control(due, clock).await;
-                let began = control.as_ref().map_or(asked_at, |control| control.started_at.max(asked_at));
-                (control, clock.now().since(began))
-            };
-            let ((look, look_took), (control, control_took)) = tokio::join!(look, control);
-            control.into_iter().for_each(|control| self.evidence.controlled(control));
-            self.evidence.saw(look);
-            // A target that was slow to take our own row may be as slow with everybody's: absence
-            // counts from when ours was there.
-            if look_took.max(control_took) > QUICK
-                && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete())
-            {
-                self.evidence.saw(self.sight.look(Arc::clone(&self.run), clock).await);
-            }
-        } else {
-            let look = look.await;
-            self.evidence.saw(look);
-        }
-        self.look_for_rivals().await;
-        self.sights += 1;
-    }
-
-    /// Of a table that is to be displaced: whether somebody else's run was sent over the same route meanwhile. Ours
-    /// are in the ledger, and fly one after the other.
-    async fn look_for_rivals(&mut self) {
-        let since = self.run.terms.due.minus(self.run.terms.deadline);
-        let Some(Ok(seen)) = self.evidence.looks.last_mut().map(|look| &mut look.found) else { return };
-        let lately = seen.strangers.iter().copied().filter(|other| other.minted_at() >= since);
-        for other in lately.collect::<Vec<_>>() {
-            if matches!(self.craft.store.run(other).await, Ok(None)) {
-                seen.rival = Some(other);
-            }
-        }
-    }
-
-    /// Of a table that is to be displaced, what readers see until the platform has said its last word: they
-    /// must find the old rows or the new ones, and no empty table between.
-    async fn watch_what_is_displaced(&mut self) {
-        if self.run.route.mode.displaces() {
-            let look = self.sight.look(Arc::clone(&self.run), &self.craft.clock);
-            // A target that hangs holds up no submit.
-            if let Ok(look) = tokio::time::timeout(GLANCE, look).await {
-                self.glances.push(look);
-            }
-            if self.glances.len() > MOST_GLANCES {
-                self.glances.remove(0);
-            }
-        }
-    }
-
-    /// When to look at the target next; none while the platform has not said its last word.
-    fn next_sight(&self, overdue_at: Timestamp) -> Option<Timestamp> {
-        if !self.evidence.claim.is_last_word() {
-            return None;
-        }
-        let now = self.craft.clock.now();
-        let pause = if now < overdue_at { looks::sight_pause(self.sights) } else { SLOW_SIGHT };
-        let mut next = now.plus(pause);
-        // Copies and changed values want one more look soon.
-        if now >= overdue_at && self.evidence.last_sighting().is_some_and(|(seen, _)| seen.rows.missing == 0) {
-            next = now.plus(looks::SOON);
-        }
-        // Looks just after the objective and at the moment of being overdue tell late from landed
-        // and lost from slow.
-        for moment in [self.run.terms.objective_at(self.evidence.accepted_at).plus(JUST_AFTER), overdue_at] {
-            if moment > now && moment < next {
-                next = moment;
-            }
-        }
-        Some(next)
-    }
-
     fn judge(&mut self, at: Timestamp) -> Judgement {
         let start = self.run.terms.start(self.evidence.accepted_at);
         for gap in self.craft.away(start, at) {
@@ -622,49 +464,6 @@ impl Flight {
     }
 }
 
-/// What a stage holds, or why that is not known.
-async fn in_time<T>(asked: impl Future<Output = Result<T, PlatformError>>) -> Result<T, String> {
-    match timeout(LOCATE, asked).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", LOCATE.as_secs())),
-    }
-}
-
-/// Why a verification's run is not flown on without it.
-pub const NOBODY_WAITS: &str = "the verification that sent it ended first";
-
-/// Settles a run that cannot fly on: nobody can see what becomes of it, and it counts towards
-/// nothing.
-pub async fn ground(craft: &Craft, run: &Arc<Run>, evidence: Evidence, why: &str) {
-    let judgement = Judgement {
-        outcome: Outcome::Unknown,
-        phase: evidence.phases.last().map(|(phase, _)| *phase),
-        reason: Some(why.to_owned()),
-        also: Vec::new(),
-        seen_late: false,
-        agent_away: true,
-    };
-    let verdict = verdict(run, judgement, false, craft.clock.now(), evidence);
-    // A desk that is closed: it is resumed, and settled, at the next start.
-    let _ = craft.desk.send(Told::Verdict(Box::new(verdict), Arc::clone(run))).await;
-}
-
-/// Settles a run whose flight broke down, with what the ledger kept of it. Without a verdict on
-/// record only: it may have broken down after it was judged.
-pub async fn ground_where_it_broke(craft: &Craft, run: &Arc<Run>) {
-    let evidence = match craft.store.run(run.marker).await {
-        Ok(Some(record)) if record.verdict.as_ref().is_some_and(|verdict| !verdict.provisional) => return,
-        Ok(Some(record)) => record.evidence,
-        // It was never sent.
-        Ok(None) => return,
-        Err(error) => {
-            warn!(run = %run.marker, %error, "could not read the run that broke down");
-            Evidence::default()
-        }
-    };
-    ground(craft, run, evidence, "the agent broke down in the middle of this run").await;
-}
-
 /// A judgement made a verdict.
 pub fn verdict(run: &Run, judgement: Judgement, provisional: bool, at: Timestamp, evidence: Evidence) -> Verdict {
     Verdict {
@@ -682,9 +481,4 @@ pub fn verdict(run: &Run, judgement: Judgement, provisional: bool, at: Timestamp
         at,
         evidence: Arc::new(evidence),
     }
-}
-
-/// What is overdue for whom, for those who only read.
-pub fn overdue_at(run: &Run, evidence: &Evidence, usual: &Usual) -> Timestamp {
-    wait::overdue_at(&run.terms, evidence, usual)
 }

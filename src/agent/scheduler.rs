@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -19,19 +19,13 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use super::{
-    after::After,
-    craft::Craft,
-    desk::Told,
-    dogfood::Composed,
-    errand::Unsent,
-    run::{self, Flight},
-};
+mod room;
+
+use self::room::Room;
+pub use self::room::{Cap, Caps};
+use super::{after::After, craft::Craft, desk::Told, dogfood::Composed, errand::Unsent, ground, run::Flight};
 use crate::{
-    canary::{
-        Evidence, Marker, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, TargetName, Terms, Timestamp,
-        Why,
-    },
+    canary::{Evidence, Marker, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, Terms, Timestamp, Why},
     metrics::Metrics,
     platform::Handle,
     store::RunRecord,
@@ -72,24 +66,6 @@ impl Line {
     fn next(&self, after: Timestamp) -> Option<Timestamp> {
         self.schedule.as_ref()?.next(self.route.id, after)
     }
-}
-
-/// A platform's caps.
-#[derive(Clone, Copy, Debug)]
-pub struct Cap {
-    /// Most runs in flight.
-    pub in_flight: u32,
-    /// Most runs begun in an hour.
-    pub per_hour: u32,
-}
-
-/// All caps.
-#[derive(Clone, Debug, Default)]
-pub struct Caps {
-    /// By platform.
-    pub platforms: HashMap<PlatformName, Cap>,
-    /// Most rows in an hour by target, where there is a limit.
-    pub rows: HashMap<TargetName, u32>,
 }
 
 /// What the scheduler is asked.
@@ -154,30 +130,6 @@ fn why(code: u8) -> Why {
     }
 }
 
-/// Rows of runs, by when they were begun.
-#[derive(Debug, Default)]
-struct Written {
-    begun: VecDeque<(Timestamp, u32)>,
-    rows: u64,
-}
-
-impl Written {
-    fn add(&mut self, rows: u32, now: Timestamp) {
-        self.begun.push_back((now, rows));
-        self.rows += u64::from(rows);
-    }
-
-    fn within_an_hour(&mut self, now: Timestamp) -> u64 {
-        while let Some((_, rows)) = self.begun.front().filter(|(at, _)| now.since(*at) >= HOUR) {
-            self.rows -= u64::from(*rows);
-            self.begun.pop_front();
-        }
-        self.rows
-    }
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-
 /// When the scheduler last went round, in microseconds since 1970, for health and heartbeats.
 pub type Round = Arc<AtomicI64>;
 
@@ -189,11 +141,7 @@ pub struct Scheduler {
     round: Round,
     lanes: Vec<Lane>,
     by_route: HashMap<RouteId, usize>,
-    caps: Caps,
-    flying: HashMap<PlatformName, u32>,
-    begun: HashMap<PlatformName, VecDeque<Timestamp>>,
-    /// Rows that runs begun in the last hour write, by target.
-    written: HashMap<TargetName, Written>,
+    room: Room,
     due: BinaryHeap<Reverse<Due>>,
     /// Runs that were due and had no slot, oldest first.
     held: VecDeque<Due>,
@@ -219,10 +167,7 @@ impl Scheduler {
             round,
             lanes: Vec::new(),
             by_route: HashMap::new(),
-            caps,
-            flying: HashMap::new(),
-            begun: HashMap::new(),
-            written: HashMap::new(),
+            room: Room::of(caps),
             due: BinaryHeap::new(),
             held: VecDeque::new(),
             often_until: Timestamp::EPOCH,
@@ -331,7 +276,7 @@ impl Scheduler {
             Want::Stop => {}
             Want::Lines(lines, caps, craft) => {
                 self.craft = craft;
-                self.caps = caps;
+                self.room.caps = caps;
                 self.take_lines(lines);
             }
         }
@@ -408,7 +353,8 @@ impl Scheduler {
         let lane = &self.lanes[due.lane];
         let alone = lane.line.route.mode.displaces() && lane.in_flight > 0;
         let (target, rows) = (lane.line.route.target.clone(), lane.line.sample.rows);
-        if let Some(why) = self.hindrance(alone, &platform, &target, rows, now) {
+        let alone = alone.then(|| "another run of the route to end".to_owned());
+        if let Some(why) = alone.or_else(|| self.room.hindrance(&platform, &target, rows, now)) {
             if let Some(run) = due.run {
                 self.held.push_back(due);
                 if !was_held {
@@ -424,11 +370,7 @@ impl Scheduler {
         }
         let lane = &mut self.lanes[due.lane];
         lane.in_flight += 1;
-        *self.flying.entry(platform.clone()).or_default() += 1;
-        self.begun.entry(platform).or_default().push_back(now);
-        if self.caps.rows.contains_key(&target) {
-            self.written.entry(target).or_default().add(rows, now);
-        }
+        self.room.begin(&platform, &target, rows, now);
         if let Some(metrics) = &self.metrics {
             metrics.begun(now.since(due.at));
         }
@@ -455,7 +397,7 @@ impl Scheduler {
         if let Some(lane) = self.by_route.get(&run.route.id) {
             self.lanes[*lane].in_flight += 1;
         }
-        *self.flying.entry(platform).or_default() += 1;
+        self.room.go_on(&platform);
         self.fly(run, SCHEDULED, record.handle.and_then(Handle::new), record.evidence, true);
     }
 
@@ -490,47 +432,17 @@ impl Scheduler {
                 };
                 match Flight::new(&craft, &after, Arc::clone(&run), handle, evidence.clone()) {
                     Some(flight) => flight.after(chore).fly(resumed).await,
-                    None => run::ground(&craft, &run, evidence, GONE).await,
+                    None => ground::ground(&craft, &run, evidence, GONE).await,
                 }
             };
             // A driver that breaks down takes its run with it, and nothing else: the slot is given
             // back, and somebody is told.
             if AssertUnwindSafe(flight).catch_unwind().await.is_err() {
                 error!(run = %run.marker, route = %run.route, "the agent broke down in the middle of a run");
-                run::ground_where_it_broke(&craft, &run).await;
+                ground::ground_where_it_broke(&craft, &run).await;
             }
             (route, platform, code)
         });
-    }
-
-    /// What keeps a run from being sent now, in words.
-    fn hindrance(
-        &mut self,
-        alone: bool,
-        platform: &PlatformName,
-        target: &TargetName,
-        rows: u32,
-        now: Timestamp,
-    ) -> Option<String> {
-        if alone {
-            return Some("another run of the route to end".to_owned());
-        }
-        if let Some(cap) = self.caps.platforms.get(platform) {
-            let begun = self.begun.entry(platform.clone()).or_default();
-            while begun.front().is_some_and(|at| now.since(*at) >= HOUR) {
-                begun.pop_front();
-            }
-            if self.flying.get(platform).copied().unwrap_or(0) >= cap.in_flight {
-                return Some(format!("in_flight = {} of platform `{platform}`", cap.in_flight));
-            }
-            if begun.len() as u64 >= u64::from(cap.per_hour) {
-                return Some(format!("per_hour = {} of platform `{platform}`", cap.per_hour));
-            }
-        }
-        let cap = *self.caps.rows.get(target)?;
-        let written = self.written.entry(target.clone()).or_default().within_an_hour(now);
-        let is_full = written + u64::from(rows) > u64::from(cap);
-        is_full.then(|| format!("rows_per_hour = {cap} of target `{target}`"))
     }
 
     /// Tells whoever waits for it.
@@ -543,9 +455,7 @@ impl Scheduler {
     }
 
     fn landed(&mut self, route: RouteId, platform: &PlatformName, code: u8) {
-        if let Some(flying) = self.flying.get_mut(platform) {
-            *flying = flying.saturating_sub(1);
-        }
+        self.room.end(platform);
         if let Some(lane) = self.by_route.get(&route).copied() {
             let lane = &mut self.lanes[lane];
             lane.in_flight = lane.in_flight.saturating_sub(1);
@@ -556,10 +466,5 @@ impl Scheduler {
         if !self.held.is_empty() {
             self.start_held();
         }
-    }
-
-    /// Routes that are flown, for those who ask.
-    pub fn routes(&self) -> BTreeSet<RouteId> {
-        self.by_route.keys().copied().collect()
     }
 }

@@ -156,12 +156,8 @@ impl Outlook {
             let worst = worst_detection(gap, canary.objective, plan.pause(&route.target));
             let reports = |other: &Route| plan.canary(&other.canary).is_some_and(|canary| canary.report.is_some());
             let beside = || plan.routes.iter().filter(|other| other.platform == route.platform);
-            let rows = match &canary.report {
-                Some(report) => u32::try_from(beside().count()).unwrap_or(u32::MAX).saturating_mul(report.hours) + 1,
-                None => canary.sample.rows,
-            };
             let is_spared = canary.report.is_some() && beside().any(|other| !reports(other));
-            Some(Line { route: route.clone(), pace, worst, rows, starved: false, is_spared })
+            Some(Line { route: route.clone(), pace, worst, rows: plan.rows(route), starved: false, is_spared })
         };
         let lines = plan.routes.iter().filter_map(line).collect();
         let mut outlook = Self { lines, detect_within: plan.agent.detect_within };

@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> Result<u8> {
         ended.came().await;
         stop.send_replace(true);
     });
-    let daemon = match Daemon::start(plan, intake, Arc::new(crate::agent::desk::Log), Some(args.config)).await {
+    let daemon = match Daemon::start(plan, intake, Arc::new(crate::agent::hearer::Log), Some(args.config)).await {
         Ok(daemon) => daemon,
         Err(error) => {
             error!("cannot start: {error:#}");

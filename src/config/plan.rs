@@ -241,6 +241,16 @@ impl<P, T, N> Plan<P, T, N> {
         if pause.is_zero() { pause } else { pause.saturating_mul(1 + apart.count() as u32) }
     }
 
+    /// How many rows a run of a route brings, at most: a report has one for each hour and route that it tells of,
+    /// and one for all.
+    pub fn rows(&self, route: &Route) -> u32 {
+        let Some(canary) = self.canary(&route.canary) else { return 0 };
+        let Some(report) = &canary.report else { return canary.sample.rows };
+        let told = self.routes.iter().filter(|other| other.platform == route.platform).count();
+        let told = u32::try_from(told).unwrap_or(u32::MAX);
+        told.saturating_mul(report.hours).saturating_add(1).min(Sample::MOST_ROWS)
+    }
+
     /// The canary of a route.
     pub fn canary(&self, name: &CanaryName) -> Option<&CanaryPlan> {
         self.canaries.iter().find(|canary| canary.name == *name)

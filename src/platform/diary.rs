@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use serde_json::Value as Json;
 
 use super::{Handle, PlatformError};
 use crate::canary::{
@@ -175,6 +176,21 @@ pub(super) fn read_sums(row: Option<&[Cell]>) -> Option<Sums> {
     let [runs, landed, silent, latency_ms] = row? else { return None };
     let [runs, landed, silent, latency_ms] = [runs, landed, silent, latency_ms].map(number);
     Some(Sums { runs: runs?, landed: landed?, silent: silent?, latency_ms: latency_ms? })
+}
+
+/// A value of a row that came as JSON.
+pub(super) fn cell(value: Json) -> Cell {
+    match value {
+        Json::Null => Cell::Null,
+        Json::Bool(set) => Cell::Bool(set),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Cell::Int(whole),
+            (None, Some(float)) => Cell::Float(float),
+            (None, None) => Cell::Absent,
+        },
+        Json::String(text) => Cell::Text(text),
+        Json::Array(_) | Json::Object(_) => Cell::Absent,
+    }
 }
 
 /// Percentiles by nearest rank: the smallest value that no fewer than so many percent do not exceed.

@@ -19,15 +19,13 @@ use crate::{
         Handle, PlatformError,
         diary::{self, Batch, Diary, ENTRY_COLUMNS, Held},
     },
-    treasure_data_api::{ApiError, JobId, Load, Reply, Report, Status, hex, mapped, packed},
+    treasure_data_api::{ApiError, JobId, Load, Query, QueryError, Reply, hex, mapped, packed},
 };
 
 /// Imported rows can be queried after so long: the API promises minutes.
 const SETTLES: Duration = Duration::from_secs(180);
 /// Longest wait for a job that reads. Whoever asks waits a minute.
 const PATIENCE: Duration = Duration::from_secs(50);
-/// Between two looks at it: soon at first, then less often.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// Largest result that is read: a report of most rows has a tenth of it.
 const ROOM: usize = 16 << 20;
 
@@ -99,17 +97,7 @@ impl TreasureData {
     /// Makes a table of entries. That it is there already is as good.
     async fn make_table(&self, table: &str) -> Result<(), PlatformError> {
         let database = self.account.database.as_str();
-        let create = ["table", "create", database, table, "log"];
-        if let Reply::Missing(_) = self.api.post(&create, Load::Nothing).await? {
-            match self.api.post(&["database", "create", database], Load::Nothing).await? {
-                Reply::Conflict { .. } => {}
-                reply => drop(reply.done()?),
-            }
-            match self.api.post(&create, Load::Nothing).await? {
-                Reply::Conflict { .. } => {}
-                reply => drop(reply.done()?),
-            }
-        }
+        self.api.make_table(database, table).await?;
         // Declared, since a column that has held nothing but NULL so far would not be there.
         let held = |kind| if kind == Kind::Int { "long" } else { "string" };
         let schema = Json::from_iter(ENTRY_COLUMNS.iter().map(|column| vec![column.name, held(column.kind)]));
@@ -129,35 +117,16 @@ impl TreasureData {
 
     /// Runs a query to its end, without Result Output.
     async fn ask(&self, sql: &str) -> Result<Vec<Vec<Cell>>, PlatformError> {
-        let due = Instant::now() + PATIENCE;
-        let priority = self.account.priority.map(|priority| priority.to_string());
-        let mut form = vec![("query", sql), ("retry_limit", "0")];
-        let further = [("priority", &priority), ("pool_name", &self.account.pool)];
-        form.extend(further.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
-        let path = ["job", "issue", self.account.engine.as_str(), &self.account.database];
-        let json = self.api.post(&path, Load::Form(&form)).await?.done()?.json;
-        let id = JobId::read(&json["job_id"]).ok_or_else(|| self.nonsense("a job was issued without an id"))?;
-        let mut pause = PAUSES.0;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(PAUSES.1);
-            let json = self.api.get(&["job", "show", id.as_str()]).await?.done()?.json;
-            let report = Report::read(&id, &json).map_err(|wrong| self.nonsense(&wrong))?;
-            match report.status {
-                Status::Success => break,
-                Status::Error | Status::Killed => {
-                    let detail = format!("job {} failed: {}", id.as_str(), self.api.shown_end(&report.log));
-                    return Err(PlatformError::Refused { detail });
-                }
-                Status::Waiting | Status::Running if Instant::now() >= due => {
-                    // Nobody waits for it any more; if it cannot be stopped, it ends by itself.
-                    let _ = self.kill(&id).await;
-                    let detail = format!("job {} had no end within {} s", id.as_str(), PATIENCE.as_secs());
-                    return Err(PlatformError::Unreachable { detail, never_arrived: false });
-                }
-                Status::Waiting | Status::Running => {}
+        let account = &self.account;
+        let (engine, database) = (account.engine, account.database.as_str());
+        let query = Query { sql, engine, database, priority: account.priority, pool: account.pool.as_deref() };
+        let id = self.api.run(query, Instant::now() + PATIENCE).await.map_err(|error| match error {
+            QueryError::Api(error) => error.into(),
+            late @ QueryError::Late { .. } => {
+                PlatformError::Unreachable { detail: late.to_string(), never_arrived: false }
             }
-        }
+            ended => PlatformError::Refused { detail: ended.to_string() },
+        })?;
         let rows = self.result(&id).await?;
         rows.ok_or_else(|| self.nonsense("a job succeeded and has no result"))
     }
@@ -167,18 +136,7 @@ impl TreasureData {
 fn row(line: &str) -> Option<Vec<Cell>> {
     let Ok(Json::Array(values)) = serde_json::from_str(line) else { return None };
     (values.len() <= REPORT_COLUMNS.len()).then_some(())?;
-    let cell = |value: Json| match value {
-        Json::Null => Cell::Null,
-        Json::Bool(set) => Cell::Bool(set),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Cell::Int(whole),
-            (None, Some(float)) => Cell::Float(float),
-            (None, None) => Cell::Absent,
-        },
-        Json::String(text) => Cell::Text(text),
-        Json::Array(_) | Json::Object(_) => Cell::Absent,
-    };
-    Some(values.into_iter().map(cell).collect())
+    Some(values.into_iter().map(diary::cell).collect())
 }
 
 #[cfg(test)]

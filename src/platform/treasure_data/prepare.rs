@@ -27,7 +27,7 @@ impl TreasureData {
             Some(table) => table,
             None => {
                 self.known().imported.remove(&sample.rows);
-                self.make_seed_table(&seed).await?;
+                self.api.make_table(&self.account.database, &seed.table).await?;
                 let made = self.seed_table(&seed).await?;
                 made.ok_or_else(|| self.nonsense("the seed table was made and is not there"))?
             }
@@ -77,24 +77,6 @@ impl TreasureData {
             Reply::Missing(_) => Ok(None),
             reply => Ok(Some(reply.done()?.json)),
         }
-    }
-
-    /// Makes the table, and the database if that is what lacks. That either is there already is
-    /// as good: another agent may be making them at the same time.
-    async fn make_seed_table(&self, seed: &Seed) -> Result<(), PlatformError> {
-        let [table, create, database, name] = self.table_path("create", seed);
-        let path = [table, create, database, name, "log"];
-        if let Reply::Missing(_) = self.api.post(&path, Load::Nothing).await? {
-            match self.api.post(&["database", "create", database], Load::Nothing).await? {
-                Reply::Conflict { .. } => {}
-                reply => drop(reply.done()?),
-            }
-            match self.api.post(&path, Load::Nothing).await? {
-                Reply::Conflict { .. } => {}
-                reply => drop(reply.done()?),
-            }
-        }
-        Ok(())
     }
 
     async fn import(&self, seed: &Seed, table: &Json) -> Result<(), PlatformError> {

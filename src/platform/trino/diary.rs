@@ -69,16 +69,5 @@ impl Diary for Trino {
 }
 
 fn cells(row: Vec<Json>) -> Vec<Cell> {
-    let cell = |value: Json| match value {
-        Json::Null => Cell::Null,
-        Json::Bool(set) => Cell::Bool(set),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Cell::Int(whole),
-            (None, Some(float)) => Cell::Float(float),
-            (None, None) => Cell::Absent,
-        },
-        Json::String(text) => Cell::Text(text),
-        Json::Array(_) | Json::Object(_) => Cell::Absent,
-    };
-    row.into_iter().map(cell).collect()
+    row.into_iter().map(diary::cell).collect()
 }
