@@ -117,8 +117,8 @@
 //!   share the field and the words, not the score.
 //! * A confirming run that had to wait past its own deadline is skipped, not judged.
 //! * A verification counts the runs that it has named itself. Rows that are missing at the objective may be late, which
-//!   is no regression: a run is bad when it is judged for good or, if several routes miss theirs, after ten times as
-//!   long as rows ever took at that target. A failed one is repeated. Its runs wait for a slot as long as it waits for
+//!   is no regression: a run is bad when it is judged for good or, if several routes miss theirs, after ten times the
+//!   slowest landing known at that target. A failed one is repeated. Its runs wait for a slot as long as it waits for
 //!   them; when it is gone, nobody flies them on: they are settled as `unknown`, also by whoever finds them later.
 //! * Two agents that displace each other's rows at one place prove nothing of the platform: what stands in the place
 //!   of ours and is not in our ledger, sent meanwhile, makes a run `unknown`.
@@ -131,7 +131,7 @@
 //!   releases. The two wait together, in about the time of one. Of a route that displaces rows only one run flies
 //!   at once: there the second still waits for the first.
 //! * A verification holds routes against how they were before the release: before its marker, or an incident that
-//!   began lately, by the last three runs on the schedule. Its own runs are no history: the ledger keeps beside
+//!   began lately, by the last three runs that no verification sent. Its own runs are no history: the ledger keeps beside
 //!   them what verifications found, and what of that was accepted (docs/verify.md).
 //! * A deploy that is also verified sends each route once: `verify` in `POST /api/v1/deploys` holds what is posted
 //!   to `/api/v1/verify`, and of the routes that it selects the marker's runs are the verification's, sent at once.

@@ -17,7 +17,7 @@ use super::verify::{Asked, landing};
 use crate::{
     canary::{Outcome, Route, RouteId, Timestamp, Verdict, Why},
     detect::{
-        baseline::{Past, before_until, released_at},
+        baseline::{Baseline, before_until, released_at},
         verification::{Answer, Turn, Verification},
     },
     store::{Store, StoreError, retention::first_marker_at},
@@ -27,6 +27,8 @@ use crate::{
 const RUNS: u32 = 50;
 /// Markers and incidents that may matter: those of the last hours.
 const NEWEST: u32 = 200;
+/// What was found of a route that nobody has verified for so long says nothing any more.
+const FORGOTTEN: Duration = Duration::from_secs(90 * 86_400);
 /// Where the ledger keeps what verifications found.
 const SETTING: &str = "verified";
 
@@ -39,24 +41,24 @@ struct Found {
 
 /// What is known of a route from verifications.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Verdicts {
+struct Known {
     /// As it stood when it was last taken for how it is.
     accepted: Option<Found>,
     /// By the last one that could see.
     last: Option<Found>,
 }
 
-type Book = BTreeMap<RouteId, Verdicts>;
+type Book = BTreeMap<RouteId, Known>;
 
 /// How each route was, at `now`.
-pub type Pasts = HashMap<RouteId, Past>;
+pub type Baselines = HashMap<RouteId, Baseline>;
 
 /// What the ledger knows of how routes were.
-pub async fn pasts(store: &dyn Store, routes: &[Arc<Route>], now: Timestamp) -> Result<Pasts, StoreError> {
+pub async fn baselines(store: &dyn Store, routes: &[Arc<Route>], now: Timestamp) -> Result<Baselines, StoreError> {
     let book = open(store).await?;
     let released = released_at(&store.deploys(NEWEST).await?, now);
     let incidents = store.incidents(NEWEST).await?;
-    let mut pasts = Pasts::new();
+    let mut baselines = Baselines::new();
     for route in routes {
         let until = before_until(route.id, now, released, &incidents);
         let (before, slowest) = scheduled(store, route.id, until).await?;
@@ -64,9 +66,12 @@ pub async fn pasts(store: &dyn Store, routes: &[Arc<Route>], now: Timestamp) -> 
         let known = book.get(&route.id).cloned().unwrap_or_default();
         // Where nothing else is known, the first verification is what later ones are held against.
         let accepted = known.accepted.or(known.last.filter(|_| before.is_empty()));
-        pasts.insert(route.id, Past { before: newest(accepted, before), lately: newest(known.last, lately), slowest });
+        baselines.insert(
+            route.id,
+            Baseline { before: newest(accepted, before), lately: newest(known.last, lately), slowest },
+        );
     }
-    Ok(pasts)
+    Ok(baselines)
 }
 
 /// What runs that no verification sent came to until then, newest first, and how long rows took at their slowest.
@@ -102,6 +107,8 @@ pub async fn remember(store: &dyn Store, asked: &Asked, found: &Verification, at
 
 async fn keep(store: &dyn Store, asked: &Asked, found: &Verification, at: Timestamp) -> Result<(), StoreError> {
     let mut book = open(store).await?;
+    // What is no longer configured is not known for ever.
+    book.retain(|_, known| known.last.is_some_and(|found| at.since(found.at) < FORGOTTEN));
     for (route, one) in asked.routes.iter().zip(&found.routes) {
         let Some(outcome) = one.outcome.filter(|_| one.state != Turn::Undetermined) else { continue };
         let (known, is) = (book.entry(route.id).or_default(), Some(Found { at, outcome }));
@@ -110,7 +117,7 @@ async fn keep(store: &dyn Store, asked: &Asked, found: &Verification, at: Timest
         }
         known.last = is;
     }
-    let text = serde_json::to_string(&book).map_err(|error| StoreError::Corrupt { detail: error.to_string() })?;
+    let text = serde_json::to_string(&book).map_err(|error| StoreError::Unavailable { detail: error.to_string() })?;
     store.keep_setting(SETTING, &text).await
 }
 

@@ -26,14 +26,16 @@ use super::{
 use crate::{
     canary::{
         CanaryName, PlatformName, Route, RouteId, Run, Sample, Timestamp,
-        report::{Entry, ReportPlan, Stage, Stages, hour_of},
+        report::{Entry, ReportPlan, hour_of},
+        stages::{Stage, Stages},
     },
     platform::{PlatformError, diary::Batch},
     store::{StoreError, retention},
 };
 
-/// Most runs read of the ledger for one report; the config promises that there are fewer.
-const MOST_RUNS: u32 = 100_000;
+/// Most runs read of the ledger for one report: twice what the config lets the schedule send, since runs are sent
+/// twice as often after a deploy.
+const MOST_RUNS: u32 = 2 * ReportPlan::MOST_RUNS;
 /// Longest time for entries that are written before there is a report to be sent.
 const WRITES: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -60,8 +62,8 @@ pub struct Chore {
 
 /// A run as it is to be sent.
 pub enum Composed {
-    /// Now, with what has to be done first, if it brings a report.
-    Ready(Arc<Run>, Option<Chore>),
+    /// Now, with what has to be done first.
+    Ready(Arc<Run>, Chore),
     /// Not now: there is something to tell, and none of it can be queried yet.
     NotYet,
 }
@@ -89,8 +91,8 @@ impl Reports {
     /// first. Any other as it is.
     pub async fn compose(&self, craft: &Craft, run: Arc<Run>) -> Result<Composed, StoreError> {
         let found = self.plans.get(&run.route.canary).zip(craft.pads.get(&run.route.platform));
-        let Some((plan, pad)) = found else { return Ok(Composed::Ready(run, None)) };
-        let Some(diary) = pad.driver.diary() else { return Ok(Composed::Ready(run, None)) };
+        let Some((plan, pad)) = found else { return Ok(Composed::Ready(run, Chore::default())) };
+        let Some(diary) = pad.driver.diary() else { return Ok(Composed::Ready(run, Chore::default())) };
         let shelf = self.shelf(&run.route.platform);
         let mut shelf = shelf.lock().await;
         let now = craft.clock.now();
@@ -117,7 +119,7 @@ impl Reports {
             // That nothing can be written is worth a verdict: the run meets the same trouble.
         }
         let sample = Sample::of(report.rows());
-        Ok(Composed::Ready(Arc::new(Run { sample, report: Some(report), ..(*run).clone() }), Some(chore)))
+        Ok(Composed::Ready(Arc::new(Run { sample, report: Some(report), ..(*run).clone() }), chore))
     }
 
     /// Does what has to be done before the query. It may be done again if it fails.
@@ -157,6 +159,5 @@ impl Reports {
 
 /// The start of the hour so many hours before the present one.
 fn hour_before(now: Timestamp, hours: u32) -> Timestamp {
-    let seconds = now.as_millis().div_euclid(1000);
-    Timestamp::from_secs(seconds - seconds.rem_euclid(3600)).minus(HOUR * hours)
+    now.hour().minus(HOUR * hours)
 }

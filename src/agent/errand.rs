@@ -1,9 +1,6 @@
 //! An errand: the runs that one verification asks for, and what is heard of them. Nobody else's count.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -53,14 +50,13 @@ pub struct Errand {
     wants: mpsc::Sender<Want>,
     heard: mpsc::UnboundedReceiver<Heard>,
     sent: HashMap<Marker, RouteId>,
-    back: HashSet<Marker>,
 }
 
 impl Errand {
     /// Begins. Nothing is asked for yet.
     pub fn new(clock: Clock, dice: Dice, wants: mpsc::Sender<Want>, heard: mpsc::UnboundedReceiver<Heard>) -> Self {
-        let (began, sent, back) = (clock.now(), HashMap::new(), HashSet::new());
-        Self { began, clock, dice, wants, heard, sent, back }
+        let (began, sent) = (clock.now(), HashMap::new());
+        Self { began, clock, dice, wants, heard, sent }
     }
 
     /// Names a run of a route that somebody else asks for.
@@ -80,11 +76,7 @@ impl Errand {
     pub async fn next(&mut self) -> Option<(RouteId, Heard)> {
         loop {
             let heard = self.heard.recv().await?;
-            let run = heard.run();
-            if let Some(route) = self.sent.get(&run) {
-                if matches!(heard, Heard::Verdict(..)) {
-                    self.back.insert(run);
-                }
+            if let Some(route) = self.sent.get(&heard.run()) {
                 return Some((*route, heard));
             }
         }
@@ -92,8 +84,7 @@ impl Errand {
 
     /// Ends: what still waits to be sent is not wanted any more.
     pub async fn end(self) {
-        let waiting = self.sent.into_keys().filter(|run| !self.back.contains(run)).collect();
         // A scheduler that has stopped sends nothing either.
-        let _ = self.wants.send(Want::Forget(waiting)).await;
+        let _ = self.wants.send(Want::Forget(self.sent.into_keys().collect())).await;
     }
 }

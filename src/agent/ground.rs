@@ -5,10 +5,13 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::{craft::Craft, desk::Told, run::verdict};
-use crate::canary::{Evidence, Judgement, Outcome, Run};
+use crate::{
+    canary::{Evidence, Judgement, Outcome, Run},
+    store::RunRecord,
+};
 
 /// Why a verification's run is not flown on without it.
-pub const NOBODY_WAITS: &str = "the verification that sent it ended first";
+const NOBODY_WAITS: &str = "the verification that sent it ended first";
 
 /// Settles a run that cannot fly on: nobody can see what becomes of it, and it counts towards
 /// nothing.
@@ -24,6 +27,11 @@ pub async fn ground(craft: &Craft, run: &Arc<Run>, evidence: Evidence, why: &str
     let verdict = verdict(run, judgement, false, craft.clock.now(), evidence);
     // A desk that is closed: it is resumed, and settled, at the next start.
     let _ = craft.desk.send(Told::Verdict(Box::new(verdict), Arc::clone(run))).await;
+}
+
+/// Settles a run whose verification is gone, and with it perhaps the intake that it was to be delivered to.
+pub async fn ground_unwanted(craft: &Craft, record: RunRecord) {
+    ground(craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
 }
 
 /// Settles a run whose flight broke down, with what the ledger kept of it. Without a verdict on

@@ -29,7 +29,7 @@ use super::{
     craft::{Craft, Dice, Pad},
     desk::{self, Confirms, Desk, Ears, Told, note_all},
     dogfood::Reports,
-    ground::{self, NOBODY_WAITS},
+    ground::ground_unwanted,
     hearer::Hearer,
     heartbeat::Seen,
     impact::Scenery,
@@ -344,8 +344,7 @@ impl Agent {
         let craft = Arc::clone(&self.craft.borrow());
         for record in pending {
             if record.run.why == Why::Verify {
-                // Its verification is gone, and with it perhaps the intake that it was to be delivered to.
-                ground::ground(&craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                ground_unwanted(&craft, record).await;
                 continue;
             }
             let _ = self.wants.send(Want::Resume(Box::new(record))).await;

@@ -2,6 +2,11 @@
 //! right of it one task takes verdicts in one order (`desk`), and another tells people (`outbox`).
 //! `maintenance` keeps what people silence and pause.
 //! Reading order: clock, sight, run, after, scheduler, desk, outbox.
+//!
+//! Words of its own: a *flight* is a run with its eyes and its way to the platform; it is *grounded* when nobody can
+//! see any more what becomes of it. An *errand* is what one verification asks for and hears, a *course* what that says
+//! of one route. A *hearer* hears verdicts and notices as they are made. The *shelf* of a platform has what was written
+//! there for reports: *entries*, in *batches* of a *book*, which the platform keeps as a *diary*.
 
 pub mod after;
 pub mod baseline;

@@ -12,7 +12,7 @@ use super::{
     craft::{Craft, Dice},
     desk::Told,
     errand::Heard,
-    ground::{self, NOBODY_WAITS},
+    ground::ground_unwanted,
     lifecycle::{Base, OpenPlan, caps, lines},
     scheduler::{Line, Scheduler, Want},
 };
@@ -69,7 +69,7 @@ impl Once {
         match self.craft.store.pending().await {
             Ok(pending) => {
                 for record in pending.into_iter().filter(|record| record.run.why == Why::Verify) {
-                    ground::ground(&self.craft, &Arc::new(record.run), record.evidence, NOBODY_WAITS).await;
+                    ground_unwanted(&self.craft, record).await;
                 }
             }
             Err(error) => warn!(%error, "runs that are still under way stay so in the ledger"),

@@ -58,7 +58,7 @@ pub struct Flight {
     /// What a provisional verdict last said.
     told: Option<Outcome>,
     /// What has to be done before a report's query is sent.
-    chore: Option<Chore>,
+    chore: Chore,
     /// How often its stages were asked.
     located: u32,
 }
@@ -92,13 +92,13 @@ impl Flight {
             failures: 0,
             sights: 0,
             told: None,
-            chore: None,
+            chore: Chore::default(),
             located: 0,
         })
     }
 
     /// The same, with something to be done first.
-    pub fn after(self, chore: Option<Chore>) -> Self {
+    pub fn first_doing(self, chore: Chore) -> Self {
         Self { chore, ..self }
     }
 
@@ -229,15 +229,15 @@ impl Flight {
 
     async fn submit(&mut self) -> Duration {
         let now = self.craft.clock.now();
-        let ready = match &self.chore {
-            Some(chore) => self.call(self.craft.reports.prepare(&self.pad, chore, &self.craft.clock)).await,
+        let ready = match &self.run.report {
+            Some(_) => self.call(self.craft.reports.prepare(&self.pad, &self.chore, &self.craft.clock)).await,
             None => self.call(self.pad.prepare(self.run.sample, now)).await,
         };
         if let Err(error) = ready {
             return self.not_accepted(&error);
         }
         // Done once, however often the query has to be sent.
-        self.chore = self.chore.take().map(|_| Chore::default());
+        self.chore = Chore::default();
         if self.may_have_started && self.pad.driver.resume() != Resume::ByMarker {
             // Never repeated blindly.
             return self.craft.clock.now().plus(self.run.terms.deadline).since(now);
@@ -402,10 +402,11 @@ impl Flight {
     /// Judges an overdue run for the time being.
     async fn tell_early(&mut self) {
         let now = self.craft.clock.now();
-        if self.run.report.is_some() && self.judge(now).outcome.is_silent() {
+        let mut judgement = self.judge(now);
+        if self.run.report.is_some() && judgement.outcome.is_silent() {
             self.locate().await;
+            judgement = self.judge(now);
         }
-        let judgement = self.judge(now);
         let counts = match judgement.outcome.state() {
             State::Red => true,
             // Nobody answers, or nobody can read: that is worth knowing before the deadline.

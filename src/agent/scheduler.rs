@@ -17,18 +17,26 @@ use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinSet,
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 mod room;
 
 use self::room::Room;
 pub use self::room::{Cap, Caps};
-use super::{after::After, craft::Craft, desk::Told, dogfood::Composed, errand::Unsent, ground, run::Flight};
+use super::{
+    after::After,
+    craft::Craft,
+    desk::Told,
+    dogfood::{Chore, Composed},
+    errand::Unsent,
+    ground,
+    run::Flight,
+};
 use crate::{
     canary::{Evidence, Marker, PlatformName, Route, RouteId, Run, Sample, Schedule, Selector, Terms, Timestamp, Why},
     metrics::Metrics,
     platform::Handle,
-    store::RunRecord,
+    store::{RunRecord, StoreError},
 };
 
 /// After a deploy marker every route runs once within this.
@@ -100,33 +108,37 @@ struct Lane {
 struct Due {
     at: Timestamp,
     lane: usize,
-    why: u8,
-    /// What a verification has named it.
-    run: Option<Marker>,
+    cause: Cause,
 }
 
-impl Due {
-    fn new(at: Timestamp, lane: usize, why: u8) -> Self {
-        Self { at, lane, why, run: None }
-    }
-
-    fn verifying(at: Timestamp, lane: usize, run: Marker) -> Self {
-        Self { at, lane, why: VERIFYING, run: Some(run) }
-    }
+/// Why something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Scheduled,
+    /// Between two of the schedule, after a deploy.
+    Extra,
+    Confirming,
+    Deploy,
+    /// With what the verification has named it.
+    Verifying(Marker),
 }
 
-const SCHEDULED: u8 = 0;
-const EXTRA: u8 = 1;
-const CONFIRMING: u8 = 2;
-const DEPLOY: u8 = 3;
-const VERIFYING: u8 = 4;
+impl Cause {
+    fn why(self) -> Why {
+        match self {
+            Self::Scheduled | Self::Extra => Why::Scheduled,
+            Self::Confirming => Why::Confirming,
+            Self::Deploy => Why::Deploy,
+            Self::Verifying(_) => Why::Verify,
+        }
+    }
 
-fn why(code: u8) -> Why {
-    match code {
-        CONFIRMING => Why::Confirming,
-        DEPLOY => Why::Deploy,
-        VERIFYING => Why::Verify,
-        _ => Why::Scheduled,
+    /// The run that somebody waits for.
+    fn run(self) -> Option<Marker> {
+        match self {
+            Self::Verifying(run) => Some(run),
+            _ => None,
+        }
     }
 }
 
@@ -147,7 +159,7 @@ pub struct Scheduler {
     held: VecDeque<Due>,
     often_until: Timestamp,
     paused: HashSet<RouteId>,
-    flights: JoinSet<(RouteId, PlatformName, u8)>,
+    flights: JoinSet<(RouteId, PlatformName, Cause)>,
 }
 
 impl Scheduler {
@@ -182,7 +194,7 @@ impl Scheduler {
         let now = self.craft.clock.now();
         // What was promised beside the schedule stays promised: runs after a deploy, and runs that
         // wait for a slot.
-        let promised = self.due.drain().map(|Reverse(due)| due).filter(|due| due.why != SCHEDULED);
+        let promised = self.due.drain().map(|Reverse(due)| due).filter(|due| due.cause != Cause::Scheduled);
         let promised: Vec<(RouteId, Due)> = promised.map(|due| (self.lanes[due.lane].line.route.id, due)).collect();
         let held: Vec<(RouteId, Due)> =
             self.held.drain(..).map(|due| (self.lanes[due.lane].line.route.id, due)).collect();
@@ -190,7 +202,7 @@ impl Scheduler {
             self.lanes.drain(..).map(|lane| (lane.line.route.id, (lane.in_flight, lane.confirming))).collect();
         for (at, line) in lines.into_iter().enumerate() {
             if let Some(next) = line.next(now) {
-                self.due.push(Reverse(Due::new(next, at, SCHEDULED)));
+                self.due.push(Reverse(Due { at: next, lane: at, cause: Cause::Scheduled }));
             }
             let (in_flight, confirming) = was.get(&line.route.id).copied().unwrap_or_default();
             self.lanes.push(Lane { line, in_flight, confirming });
@@ -198,7 +210,7 @@ impl Scheduler {
         self.by_route = self.lanes.iter().enumerate().map(|(at, lane)| (lane.line.route.id, at)).collect();
         // Of routes that went away, nothing is owed; whoever waits for a run of one is told.
         let gone = held.iter().filter(|(route, _)| !self.by_route.contains_key(route));
-        for run in gone.filter_map(|(_, due)| due.run).collect::<Vec<_>>() {
+        for run in gone.filter_map(|(_, due)| due.cause.run()).collect::<Vec<_>>() {
             self.is_unsent(Unsent { run, why: GONE_ROUTE.to_owned(), for_good: true });
         }
         let stays = |(route, due): (RouteId, Due)| self.by_route.get(&route).map(|lane| Due { lane: *lane, ..due });
@@ -224,7 +236,7 @@ impl Scheduler {
                     Some(want) => self.want(want),
                 },
                 Some(landed) = self.flights.join_next() => match landed {
-                    Ok((route, platform, code)) => self.landed(route, &platform, code),
+                    Ok((route, platform, cause)) => self.landed(route, &platform, cause),
                     Err(error) => error!(%error, "a run ended without saying which; its slot is not given back"),
                 },
                 // Virtual time has no need of rounds that find nothing due.
@@ -244,7 +256,7 @@ impl Scheduler {
                     && !self.lanes[lane].confirming
                 {
                     self.lanes[lane].confirming = true;
-                    self.start(Due::new(now, lane, CONFIRMING));
+                    self.start(Due { at: now, lane, cause: Cause::Confirming });
                 }
             }
             Want::Deploy(first, verified) => {
@@ -255,22 +267,22 @@ impl Scheduler {
                 for (place, lane) in ahead.into_iter().chain(rest).enumerate() {
                     if let Some(run) = verified.get(&self.lanes[lane].line.route.id) {
                         // Somebody waits for it.
-                        self.start(Due::verifying(now, lane, *run));
+                        self.start(Due { at: now, lane, cause: Cause::Verifying(*run) });
                     } else {
                         let at = now.plus(ALL_WITHIN * place as u32 / n);
-                        self.due.push(Reverse(Due::new(at, lane, DEPLOY)));
+                        self.due.push(Reverse(Due { at, lane, cause: Cause::Deploy }));
                     }
                 }
             }
             Want::Verify(routes) => {
                 for (route, run) in routes {
                     match self.by_route.get(&route).copied() {
-                        Some(lane) => self.start(Due::verifying(now, lane, run)),
+                        Some(lane) => self.start(Due { at: now, lane, cause: Cause::Verifying(run) }),
                         None => self.is_unsent(Unsent { run, why: GONE_ROUTE.to_owned(), for_good: true }),
                     }
                 }
             }
-            Want::Forget(runs) => self.held.retain(|due| due.run.is_none_or(|run| !runs.contains(&run))),
+            Want::Forget(runs) => self.held.retain(|due| due.cause.run().is_none_or(|run| !runs.contains(&run))),
             Want::Resume(record) => self.resume(*record),
             Want::Paused(routes) => self.paused = routes,
             Want::Stop => {}
@@ -286,17 +298,17 @@ impl Scheduler {
         let now = self.craft.clock.now();
         while let Some(Reverse(due)) = self.due.peek().copied().filter(|Reverse(due)| due.at <= now) {
             self.due.pop();
-            if due.why == SCHEDULED {
+            if due.cause == Cause::Scheduled {
                 let line = &self.lanes[due.lane].line;
                 let next = line.next(due.at);
                 // After a stall the runs that were missed are skipped, not sent all at once.
                 let missed = next.filter(|next| *next <= now).is_some();
                 let next = if missed { line.next(now) } else { next };
                 if let Some(next) = next {
-                    self.due.push(Reverse(Due::new(next, due.lane, SCHEDULED)));
+                    self.due.push(Reverse(Due { at: next, ..due }));
                     if now < self.often_until {
                         let between = due.at.plus(next.since(due.at) / 2);
-                        self.due.push(Reverse(Due::new(between, due.lane, EXTRA)));
+                        self.due.push(Reverse(Due { at: between, cause: Cause::Extra, ..due }));
                     }
                 }
                 if missed {
@@ -317,7 +329,7 @@ impl Scheduler {
     }
 
     fn skip(&mut self, due: Due) {
-        if due.why == CONFIRMING {
+        if due.cause == Cause::Confirming {
             self.lanes[due.lane].confirming = false;
         }
         // What nobody wants sent is not skipped.
@@ -341,11 +353,11 @@ impl Scheduler {
         let platform = lane.line.route.platform.clone();
         let now = self.craft.clock.now();
         let (deadline, is_paused) = (lane.line.deadline, self.is_paused(due));
-        let is_too_late = due.run.is_none() && now >= due.at.plus(deadline);
+        let is_too_late = due.cause.run().is_none() && now >= due.at.plus(deadline);
         if is_too_late || is_paused {
             // Nobody wants it, or it was held for so long that it would be judged before it is
             // submitted, as one that nobody answered for.
-            if let Some(run) = due.run {
+            if let Some(run) = due.cause.run() {
                 self.is_unsent(Unsent { run, why: PAUSED.to_owned(), for_good: true });
             }
             return self.skip(due);
@@ -355,12 +367,13 @@ impl Scheduler {
         let (target, rows) = (lane.line.route.target.clone(), lane.line.sample.rows);
         let alone = alone.then(|| "another run of the route to end".to_owned());
         if let Some(why) = alone.or_else(|| self.room.hindrance(&platform, &target, rows, now)) {
-            if let Some(run) = due.run {
+            if let Some(run) = due.cause.run() {
                 self.held.push_back(due);
                 if !was_held {
                     self.is_unsent(Unsent { run, why, for_good: false });
                 }
-            } else if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.why == due.why) {
+            } else if let Some(at) = self.held.iter().position(|held| held.lane == due.lane && held.cause == due.cause)
+            {
                 let older = std::mem::replace(&mut self.held[at], due);
                 self.skip(older);
             } else {
@@ -376,19 +389,19 @@ impl Scheduler {
         }
         let line = &lane.line;
         let run = Arc::new(Run {
-            marker: due.run.unwrap_or_else(|| self.craft.dice.marker(now)),
+            marker: due.cause.run().unwrap_or_else(|| self.craft.dice.marker(now)),
             route: Arc::clone(&line.route),
             // What had to wait is due when it is sent.
             terms: Terms {
-                due: if due.run.is_some() { now } else { due.at },
+                due: if due.cause.run().is_some() { now } else { due.at },
                 objective: line.objective,
                 deadline: line.deadline,
             },
             sample: line.sample,
-            why: why(due.why),
+            why: due.cause.why(),
             report: None,
         });
-        self.fly(run, due.why, None, Evidence::default(), false);
+        self.fly(run, due.cause, None, Evidence::default(), false);
     }
 
     fn resume(&mut self, record: RunRecord) {
@@ -398,40 +411,23 @@ impl Scheduler {
             self.lanes[*lane].in_flight += 1;
         }
         self.room.go_on(&platform);
-        self.fly(run, SCHEDULED, record.handle.and_then(Handle::new), record.evidence, true);
+        self.fly(run, Cause::Scheduled, record.handle.and_then(Handle::new), record.evidence, true);
     }
 
-    fn fly(&mut self, run: Arc<Run>, code: u8, handle: Option<Handle>, evidence: Evidence, resumed: bool) {
+    fn fly(&mut self, run: Arc<Run>, cause: Cause, handle: Option<Handle>, evidence: Evidence, resumed: bool) {
         let (route, platform) = (run.route.id, run.route.platform.clone());
         let (craft, after) = (Arc::clone(&self.craft), self.after.clone());
         self.flights.spawn(async move {
             let flight = async {
-                // A run is recorded before it is submitted: without a record there is no run. What a report
-                // must tell is a part of it.
-                let begun = async {
-                    let Composed::Ready(run, chore) = craft.reports.compose(&craft, Arc::clone(&run)).await? else {
-                        return Ok(None);
-                    };
-                    craft.store.begin(&run).await.map(|()| Some((run, chore)))
-                };
                 let (run, chore) = match resumed {
-                    true => (Arc::clone(&run), None),
-                    false => match begun.await {
-                        Ok(Some(begun)) => begun,
-                        Ok(None) => {
-                            // A verification need not wait for it; nobody else does.
-                            let unsent = Unsent { run: run.marker, why: NOT_YET.to_owned(), for_good: true };
-                            let _ = craft.desk.send(Told::Unsent(unsent)).await;
-                            return;
-                        }
-                        Err(error) => {
-                            warn!(run = %run.marker, route = %run.route, %error, "run not sent, since it cannot be recorded");
-                            return;
-                        }
+                    true => (Arc::clone(&run), Chore::default()),
+                    false => match begin(&craft, Arc::clone(&run)).await {
+                        Some(begun) => begun,
+                        None => return,
                     },
                 };
                 match Flight::new(&craft, &after, Arc::clone(&run), handle, evidence.clone()) {
-                    Some(flight) => flight.after(chore).fly(resumed).await,
+                    Some(flight) => flight.first_doing(chore).fly(resumed).await,
                     None => ground::ground(&craft, &run, evidence, GONE).await,
                 }
             };
@@ -441,7 +437,7 @@ impl Scheduler {
                 error!(run = %run.marker, route = %run.route, "the agent broke down in the middle of a run");
                 ground::ground_where_it_broke(&craft, &run).await;
             }
-            (route, platform, code)
+            (route, platform, cause)
         });
     }
 
@@ -454,17 +450,48 @@ impl Scheduler {
         }
     }
 
-    fn landed(&mut self, route: RouteId, platform: &PlatformName, code: u8) {
+    fn landed(&mut self, route: RouteId, platform: &PlatformName, cause: Cause) {
         self.room.end(platform);
         if let Some(lane) = self.by_route.get(&route).copied() {
             let lane = &mut self.lanes[lane];
             lane.in_flight = lane.in_flight.saturating_sub(1);
-            if code == CONFIRMING {
+            if cause == Cause::Confirming {
                 lane.confirming = false;
             }
         }
         if !self.held.is_empty() {
             self.start_held();
+        }
+    }
+}
+
+/// Records a run before it is submitted: without a record there is no run. What a report must tell is a part of it.
+async fn begin(craft: &Craft, run: Arc<Run>) -> Option<(Arc<Run>, Chore)> {
+    let (marker, route, why) = (run.marker, Arc::clone(&run.route), run.why);
+    let begun = async {
+        let composed = craft.reports.compose(craft, run).await?;
+        if let Composed::Ready(run, _) = &composed {
+            craft.store.begin(run).await?;
+        }
+        Ok::<_, StoreError>(composed)
+    };
+    match begun.await {
+        Ok(Composed::Ready(run, chore)) => Some((run, chore)),
+        Ok(Composed::NotYet) => {
+            info!(run = %marker, %route, "run not sent: {NOT_YET}");
+            if let Some(metrics) = &craft.metrics {
+                metrics.skipped(1);
+            }
+            if why == Why::Verify {
+                let unsent = Unsent { run: marker, why: NOT_YET.to_owned(), for_good: true };
+                // A desk that is closed: nobody waits any more.
+                let _ = craft.desk.send(Told::Unsent(unsent)).await;
+            }
+            None
+        }
+        Err(error) => {
+            warn!(run = %marker, %route, %error, "run not sent, since it cannot be recorded");
+            None
         }
     }
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    baseline::Pasts,
+    baseline::Baselines,
     course::Course,
     errand::{Errand, Heard},
 };
 use crate::{
     canary::{Evidence, Marker, Outcome, Route, RouteId, TargetName, Timestamp, Verdict},
     detect::{
-        baseline::Past,
+        baseline::Baseline,
         verification::{self, Turn, Verification, Verified, Word, word},
     },
 };
@@ -58,11 +58,11 @@ pub struct Progress {
 struct Slowest(HashMap<TargetName, Duration>);
 
 impl Slowest {
-    /// As far as routes' pasts tell.
-    fn of(asked: &Asked, pasts: &Pasts) -> Self {
+    /// As far as routes' baselines tell.
+    fn of(asked: &Asked, baselines: &Baselines) -> Self {
         let mut slowest = Self(HashMap::new());
         for route in &asked.routes {
-            if let Some(took) = pasts.get(&route.id).and_then(|past| past.slowest) {
+            if let Some(took) = baselines.get(&route.id).and_then(|known| known.slowest) {
                 slowest.took(route, took);
             }
         }
@@ -97,7 +97,7 @@ pub(super) fn landing(evidence: &Evidence) -> Option<Duration> {
 /// undetermined.
 pub async fn verify(
     asked: &Asked,
-    pasts: &Pasts,
+    baselines: &Baselines,
     errand: &mut Errand,
     stop: impl Future<Output = ()>,
     mut show: impl FnMut(Progress),
@@ -106,9 +106,9 @@ pub async fn verify(
     let mut ends_at = began.plus(asked.within);
     let mut courses: Vec<Course> = asked.routes.iter().map(Course::new).collect();
     let at: HashMap<RouteId, usize> = courses.iter().enumerate().map(|(at, course)| (course.route.id, at)).collect();
-    let unknown = Past::default();
-    let past = |route: &Route| pasts.get(&route.id).unwrap_or(&unknown);
-    let mut slowest = Slowest::of(asked, pasts);
+    let unknown = Baseline::default();
+    let baseline = |route: &Route| baselines.get(&route.id).unwrap_or(&unknown);
+    let mut slowest = Slowest::of(asked, baselines);
     let mut changed: HashSet<usize> = HashSet::new();
     let (mut is_no, mut is_broken_off) = (false, false);
     let mut stop = std::pin::pin!(stop);
@@ -120,7 +120,7 @@ pub async fn verify(
             let (said, certain) = word(&course.runs, asked.rounds);
             if certain || course.is_grounded() {
                 course.clear_at.get_or_insert(now);
-                is_no |= said == Word::Bad && !asked.accept && (asked.strict || !past(&course.route).was_bad());
+                is_no |= said == Word::Bad && !asked.accept && (asked.strict || !baseline(&course.route).was_bad());
             } else {
                 course.clear_at = None;
                 if course.wants_another(now) {
@@ -178,7 +178,7 @@ pub async fn verify(
                 Some(unsent) => format!("no run came back in time: it waited for {}", unsent.why),
                 None => "no run came back in time".to_owned(),
             };
-            verification::verified(&course.route, runs, past(&course.route), asked.rounds, seconds, missed)
+            verification::verified(&course.route, runs, baseline(&course.route), asked.rounds, seconds, missed)
         })
         .collect();
     let routes: Vec<&Route> = asked.routes.iter().map(|route| &**route).collect();

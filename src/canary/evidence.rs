@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{marker::Marker, report::Stages, tally::Rows, time::Timestamp};
+use super::{marker::Marker, stages::Stages, tally::Rows, time::Timestamp};
 
 /// Where in its flight a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

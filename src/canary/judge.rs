@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     evidence::{Claim, Evidence, Phase, Sighting},
-    report::Stage,
     run::Terms,
+    stages::Stage,
     time::Timestamp,
     verdict::Outcome,
 };
@@ -162,11 +162,7 @@ fn by_the_rows(evidence: &Evidence) -> Judgement {
         Some(Stage::Query) => Phase::Execute,
         Some(Stage::Output) | None => Phase::Land,
     };
-    let reason = match stages.first_wrong() {
-        Some(Stage::Output) => format!("output: the query brings every row, and the target has {}", seen.rows),
-        _ => stages.to_string(),
-    };
-    Judgement { phase: Some(phase), reason: Some(reason), also: red, ..Judgement::plain(outcome) }
+    Judgement { phase: Some(phase), reason: Some(stages.told(&seen.rows)), also: red, ..Judgement::plain(outcome) }
 }
 
 /// The red outcomes that hold for a sighting, in the order of the table. Empty: complete.

@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod secret;
 pub mod selector;
 pub mod silence;
+pub mod stages;
 pub mod tally;
 pub mod time;
 pub mod usual;

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     marker::Marker,
     route::Route,
-    sample::{COLUMNS, Cell, Column, Kind, Value},
-    tally::Rows,
+    sample::{COLUMNS, Column, Kind, Value},
     time::Timestamp,
     verdict::{Outcome, Verdict},
 };
@@ -38,15 +37,14 @@ pub const REPORT_COLUMNS: [Column; COLUMNS.len()] = [
     column("p99_ms", Kind::Int),
 ];
 
+/// The canary that sends reports; no other is called so where there is one.
+pub const DOGFOOD: &str = "dogfood";
 /// What stands for every hour, canary and so on in the row for all. Sorts before any name.
 pub const ALL: &str = "*";
 
-const HOUR: i64 = 3600;
-
 /// The hour of a time, as reports name it.
 pub fn hour_of(at: Timestamp) -> String {
-    let seconds = at.as_millis().div_euclid(1000);
-    Timestamp::from_secs(seconds - seconds.rem_euclid(HOUR)).to_utc().format("%Y-%m-%dT%H:00Z").to_string()
+    at.hour().to_utc().format("%Y-%m-%dT%H:00Z").to_string()
 }
 
 /// A final verdict as the agent writes it down on a platform.
@@ -198,9 +196,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Most rows, as of a sample.
-    pub const MOST_LINES: usize = 10_000;
-
     /// Of entries from `source.since` on, each run once.
     pub fn of(source: Source, entries: &[Entry]) -> Self {
         let read: Vec<&Entry> = entries.iter().filter(|entry| entry.hour >= source.since).collect();
@@ -241,108 +236,6 @@ impl Report {
     }
 }
 
-/// Whether rows of a report agree with each other: the row for all has as many runs as the others together. Then
-/// they are a right report of something, if not of what they should be.
-pub fn agree(rows: &[Vec<Cell>]) -> bool {
-    let runs = |row: &Vec<Cell>| match row.get(RUNS) {
-        Some(Cell::Int(n)) => Some(*n),
-        Some(Cell::Text(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    let is_for_all = |row: &&Vec<Cell>| matches!(row.get(AT_HOUR), Some(Cell::Text(hour)) if hour == ALL);
-    let (all, rest): (Vec<_>, Vec<_>) = rows.iter().partition(is_for_all);
-    let [all] = all[..] else { return false };
-    rest.into_iter().map(runs).sum::<Option<i64>>().is_some_and(|sum| runs(all) == Some(sum))
-}
-
-/// Places of [`REPORT_COLUMNS`].
-const AT_HOUR: usize = 2;
-const RUNS: usize = 7;
-
-/// Where a report went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// What was loaded is not in the table.
-    Import,
-    /// It is there, and the query tells something else.
-    Query,
-    /// The query tells what it must, and the target holds something else.
-    Output,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Import => "import",
-            Stage::Query => "query",
-            Stage::Output => "output",
-        })
-    }
-}
-
-/// What each stage of a report held when it was asked, since the report had not come as it should.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stages {
-    /// What was loaded.
-    pub entered: Sums,
-    /// What the table holds, or why that is not known.
-    pub stored: Result<Sums, String>,
-    /// What the query brought, compared with what it must, or why that is not known.
-    pub computed: Result<Rows, String>,
-    /// The same of the query run again, where the table has all that was loaded, and the query had brought a right
-    /// report of less.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub again: Option<Result<Rows, String>>,
-}
-
-impl Stages {
-    /// The first stage that is wrong; none if that cannot be told.
-    pub fn first_wrong(&self) -> Option<Stage> {
-        match (&self.stored, &self.computed) {
-            // A right result can only be made of right entries, whatever has become of them since.
-            (_, Ok(computed)) if computed.complete() => Some(Stage::Output),
-            (Ok(stored), _) if *stored != self.entered => Some(Stage::Import),
-            (Ok(_), Ok(_)) if self.came_late() => Some(Stage::Import),
-            (Ok(_), Ok(_)) => Some(Stage::Query),
-            _ => None,
-        }
-    }
-}
-
-impl Stages {
-    /// The same query, run again, brings every row.
-    fn came_late(&self) -> bool {
-        self.again.as_ref().is_some_and(|again| again.as_ref().is_ok_and(Rows::complete))
-    }
-}
-
-impl fmt::Display for Stages {
-    /// As people read it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.first_wrong(), &self.stored, &self.computed) {
-            (Some(Stage::Import), ..) if self.came_late() => f.write_str(
-                "import: what was loaded came late; the same query brings every row now (a longer `settles` waits for it)",
-            ),
-            (Some(Stage::Import), Ok(stored), _) => {
-                write!(f, "import: the table has {stored}; {} were loaded", self.entered)
-            }
-            (Some(Stage::Query), _, Ok(computed)) => {
-                write!(f, "query: the table has all that was loaded, and the query brings {computed}")?;
-                let Some(first) = computed.examples.first() else { return Ok(()) };
-                write!(f, " (row {}, {}: {} expected, {} found)", first.row, first.column, first.expected, first.found)
-            }
-            (Some(Stage::Output), ..) => f.write_str("output: the query brings every row, and the target has not"),
-            (_, stored, computed) => {
-                let why = |stage: &str, why: Option<&String>| why.map(|why| format!("{stage}: {why}"));
-                let unknown = [why("table", stored.as_ref().err()), why("query", computed.as_ref().err())];
-                let unknown: Vec<String> = unknown.into_iter().flatten().collect();
-                write!(f, "which of import, query and output went wrong cannot be told ({})", unknown.join("; "))
-            }
-        }
-    }
-}
-
 /// How a report is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportPlan {
@@ -352,6 +245,16 @@ pub struct ReportPlan {
     pub hours: u32,
     /// What was loaded is read after so long. None: as the platform needs it.
     pub settles: Option<Duration>,
+}
+
+impl ReportPlan {
+    /// Most runs that a report tells of: they are read from the ledger each time.
+    pub const MOST_RUNS: u32 = 50_000;
+
+    /// How many rows a report of so many routes has at most.
+    pub fn rows(&self, routes: usize) -> u32 {
+        u32::try_from(routes).unwrap_or(u32::MAX).saturating_mul(self.hours).saturating_add(1)
+    }
 }
 
 #[cfg(test)]
@@ -410,54 +313,6 @@ mod tests {
         let row = report.row(source("").book, 0).expect("a row");
         assert_eq!((&row[7], &row[8], &row[10]), (&Value::Int(0), &Value::Null, &Value::Null));
         assert!(report.row(source("").book, 1).is_none());
-    }
-
-    #[test]
-    fn the_first_stage_that_is_wrong_is_told_by_what_each_held() {
-        let entered = Sums { runs: 9, landed: 9, silent: 0, latency_ms: 90 };
-        let fewer = Sums { runs: 8, landed: 8, silent: 0, latency_ms: 80 };
-        // As many, and one of them changed.
-        let changed = Sums { latency_ms: 91, ..entered };
-        let (whole, short) = (Rows::all_right(3), Rows { expected: 3, right: 2, missing: 1, ..Rows::default() });
-        let unknown = || "no answer".to_owned();
-        let again = |rows: &Rows| Some(Ok(rows.clone()));
-        for (stored, computed, again, wrong) in [
-            (Ok(fewer), Ok(short.clone()), None, Some(Stage::Import)),
-            (Ok(changed), Err(unknown()), None, Some(Stage::Import)),
-            (Ok(entered), Ok(short.clone()), None, Some(Stage::Query)),
-            (Ok(entered), Ok(short.clone()), again(&short), Some(Stage::Query)),
-            (Ok(entered), Ok(short.clone()), Some(Err(unknown())), Some(Stage::Query)),
-            // It was not there when it was queried.
-            (Ok(entered), Ok(short.clone()), again(&whole), Some(Stage::Import)),
-            (Ok(entered), Ok(whole.clone()), None, Some(Stage::Output)),
-            // It went away after it was queried.
-            (Ok(fewer), Ok(whole.clone()), None, Some(Stage::Output)),
-            (Err(unknown()), Ok(whole), None, Some(Stage::Output)),
-            (Err(unknown()), Ok(short), None, None),
-            (Ok(entered), Err(unknown()), None, None),
-        ] {
-            let stages = Stages { entered, stored, computed, again };
-            assert_eq!(stages.first_wrong(), wrong, "{stages:?}");
-            let begins = wrong.map_or("which of".to_owned(), |stage| format!("{stage}: "));
-            assert!(stages.to_string().starts_with(&begins), "{stages}");
-        }
-    }
-
-    #[test]
-    fn a_report_of_less_agrees_with_itself_and_one_that_lacks_rows_does_not() {
-        assert_eq!((REPORT_COLUMNS[AT_HOUR].name, REPORT_COLUMNS[RUNS].name), ("at_hour", "runs"));
-        let row = |hour: &str, runs: i64| {
-            let mut row = vec![Cell::Null; COLUMNS.len()];
-            (row[AT_HOUR], row[RUNS]) = (Cell::Text(hour.to_owned()), Cell::Int(runs));
-            row
-        };
-        let hour = "2015-08-24T10:00Z";
-        assert!(agree(&[row(ALL, 3), row(hour, 1), row(hour, 2)]) && agree(&[row(ALL, 0)]));
-        for odd in
-            [vec![], vec![row(ALL, 3), row(hour, 1)], vec![row(hour, 1)], vec![row(ALL, 1), row(ALL, 1)], vec![vec![]]]
-        {
-            assert!(!agree(&odd), "{odd:?}");
-        }
     }
 
     #[test]

@@ -17,6 +17,21 @@ pub enum Schedule {
     Cron(Box<cron::Schedule>, Tz),
 }
 
+/// How far ahead a cron schedule is counted: four weeks have every weekday equally often.
+const AHEAD: Duration = Duration::from_secs(28 * 86_400);
+/// Most runs counted: more than an hour of the most frequent schedule.
+const MOST_COUNTED: usize = 4000;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How often a schedule comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Times a day, in the mean.
+    pub per_day: f64,
+    /// Times in its busiest hour.
+    pub busiest_hour: f64,
+}
+
 /// Why a cron schedule was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
@@ -47,6 +62,33 @@ impl Schedule {
             Some(_) => Ok(schedule),
             None => Err(ScheduleError::Never(expression.to_owned())),
         }
+    }
+
+    /// How often it comes.
+    pub fn pace(&self, now: Timestamp) -> Pace {
+        if let Schedule::Every(every) = self {
+            let per_hour = 3600.0 / every.as_secs_f64();
+            return Pace { per_day: 24.0 * per_hour, busiest_hour: per_hour };
+        }
+        let times: Vec<Timestamp> = std::iter::successors(self.next(RouteId(0), now), |at| self.next(RouteId(0), *at))
+            .take_while(|at| at.since(now) <= AHEAD)
+            .take(MOST_COUNTED)
+            .collect();
+        // Cut off in the middle, what was counted spans from the first to the last.
+        let (counted, over) = match (times.first(), times.last()) {
+            (Some(first), Some(last)) if times.len() == MOST_COUNTED => (times.len() - 1, last.since(*first)),
+            _ => (times.len(), AHEAD),
+        };
+        let days = over.as_secs_f64() / 86_400.0;
+        let mut busiest = 0;
+        let mut first = 0;
+        for (nth, at) in times.iter().enumerate() {
+            while at.since(times[first]) >= HOUR {
+                first += 1;
+            }
+            busiest = busiest.max(nth + 1 - first);
+        }
+        Pace { per_day: counted as f64 / days, busiest_hour: busiest as f64 }
     }
 
     /// The first due time of a route after `after`.
@@ -113,6 +155,16 @@ mod tests {
             Some(first),
             "a restart changes nothing"
         );
+    }
+
+    #[test]
+    fn runs_are_counted_by_interval_and_by_calendar() {
+        let every = Schedule::Every(Duration::from_secs(60)).pace(NOW);
+        assert_eq!(every, Pace { per_day: 1440.0, busiest_hour: 60.0 });
+        let cron = |text: &str| Schedule::cron(text, "UTC", NOW).expect("valid").pace(NOW);
+        assert_eq!(cron("*/5 * * * *"), Pace { per_day: 288.0, busiest_hour: 12.0 });
+        assert_eq!(cron("*/10 9 * * 2-6"), Pace { per_day: 120.0 / 28.0, busiest_hour: 6.0 });
+        assert_eq!(cron("* * * * * *"), Pace { per_day: 86_400.0, busiest_hour: 3600.0 });
     }
 
     #[test]

@@ -58,6 +58,16 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whole seconds since 1970, rounded down.
+    pub fn as_secs(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// When its hour began.
+    pub fn hour(self) -> Self {
+        Self(self.0.div_euclid(HOUR) * HOUR)
+    }
+
     /// Parses RFC 3339 with any offset.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let when = DateTime::parse_from_rfc3339(text).ok()?;
@@ -71,6 +81,8 @@ impl Timestamp {
     }
 }
 
+/// An hour in microseconds.
+const HOUR: i64 = 3_600_000_000;
 /// The first microsecond of the year 1.
 const YEAR_1: i64 = -62_135_596_800_000_000;
 /// The last of the year 9999.

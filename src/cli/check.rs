@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
-    canary::{PlatformName, Route, RouteId, Schedule, TargetName, Timestamp, time::Brief},
+    canary::{PlatformName, Route, TargetName, Timestamp, schedule::Pace, time::Brief},
     config::{ACCOUNT, worst_detection},
     target::webhook::Intake,
 };
@@ -134,13 +134,6 @@ struct Line {
     is_spared: bool,
 }
 
-/// How often a schedule comes.
-#[derive(Clone, Copy)]
-struct Pace {
-    per_day: f64,
-    busiest_hour: f64,
-}
-
 impl Outlook {
     fn of(plan: &OpenPlan, now: Timestamp) -> Self {
         let canaries: BTreeMap<_, _> = plan
@@ -148,15 +141,14 @@ impl Outlook {
             .iter()
             .map(|canary| {
                 let gap = canary.schedule.longest_gap(now);
-                (&canary.name, (pace(&canary.schedule, now), gap, canary))
+                (&canary.name, (canary.schedule.pace(now), gap, canary))
             })
             .collect();
         let line = |route: &Arc<Route>| {
             let (pace, gap, canary) = *canaries.get(&route.canary)?;
             let worst = worst_detection(gap, canary.objective, plan.pause(&route.target));
-            let reports = |other: &Route| plan.canary(&other.canary).is_some_and(|canary| canary.report.is_some());
             let beside = || plan.routes.iter().filter(|other| other.platform == route.platform);
-            let is_spared = canary.report.is_some() && beside().any(|other| !reports(other));
+            let is_spared = plan.reports(route) && beside().any(|other| !plan.reports(other));
             Some(Line { route: route.clone(), pace, worst, rows: plan.rows(route), starved: false, is_spared })
         };
         let lines = plan.routes.iter().filter_map(line).collect();
@@ -299,39 +291,6 @@ impl Line {
     }
 }
 
-/// How far ahead a cron schedule is counted: four weeks have every weekday equally often.
-const AHEAD: Duration = Duration::from_secs(28 * 86_400);
-/// Most runs counted: more than an hour of the most frequent schedule.
-const MOST_COUNTED: usize = 4000;
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn pace(schedule: &Schedule, now: Timestamp) -> Pace {
-    if let Schedule::Every(every) = schedule {
-        let per_hour = 3600.0 / every.as_secs_f64();
-        return Pace { per_day: 24.0 * per_hour, busiest_hour: per_hour };
-    }
-    let times: Vec<Timestamp> =
-        std::iter::successors(schedule.next(RouteId(0), now), |at| schedule.next(RouteId(0), *at))
-            .take_while(|at| at.since(now) <= AHEAD)
-            .take(MOST_COUNTED)
-            .collect();
-    // Cut off in the middle, what was counted spans from the first to the last.
-    let (counted, over) = match (times.first(), times.last()) {
-        (Some(first), Some(last)) if times.len() == MOST_COUNTED => (times.len() - 1, last.since(*first)),
-        _ => (times.len(), AHEAD),
-    };
-    let days = over.as_secs_f64() / 86_400.0;
-    let mut busiest = 0;
-    let mut first = 0;
-    for (nth, at) in times.iter().enumerate() {
-        while at.since(times[first]) >= HOUR {
-            first += 1;
-        }
-        busiest = busiest.max(nth + 1 - first);
-    }
-    Pace { per_day: counted as f64 / days, busiest_hour: busiest as f64 }
-}
-
 /// A number without a fraction that nobody asked for.
 fn number(value: f64) -> serde_json::Number {
     let rounded = (value * 1000.0).round() / 1000.0;
@@ -344,21 +303,6 @@ fn number(value: f64) -> serde_json::Number {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(1_440_452_640);
-
-    #[test]
-    fn runs_are_counted_by_interval_and_by_calendar() {
-        let every = pace(&Schedule::Every(Duration::from_secs(60)), NOW);
-        assert_eq!((every.per_day, every.busiest_hour), (1440.0, 60.0));
-        let cron = |text: &str| {
-            let pace = pace(&Schedule::cron(text, "UTC", NOW).expect("valid"), NOW);
-            (number(pace.per_day).to_string(), pace.busiest_hour)
-        };
-        assert_eq!(cron("*/5 * * * *"), ("288".to_owned(), 12.0));
-        assert_eq!(cron("*/10 9 * * 2-6"), ("4.286".to_owned(), 6.0));
-        assert_eq!(cron("* * * * * *"), ("86400".to_owned(), 3600.0));
-    }
 
     #[test]
     fn numbers_are_whole_where_they_are() {

@@ -15,11 +15,11 @@ use super::{
     plan::CanaryPlan,
 };
 use crate::canary::{
-    CanaryName, LabelName, Labels, Mode, Report, Route, Sample, Schedule, report::ReportPlan, time::Brief,
+    CanaryName, LabelName, Labels, Mode, Route, Sample, Schedule, Timestamp,
+    report::{DOGFOOD, ReportPlan},
+    time::Brief,
 };
 
-/// Its canary's name.
-pub(super) const NAME: &str = "dogfood";
 /// The label that its routes have and no other: unless the config gives it to others.
 const SENDS: (&str, &str) = ("sends", "report");
 /// A report every five minutes is the twelfth part of an hour behind at most, and costs 288 jobs a day.
@@ -30,8 +30,6 @@ const TABLE: &str = "landfall_verdicts";
 const HOURS: u32 = 3;
 /// The ledger keeps every green run for six hours, and the present hour is not over.
 const MOST_HOURS: u32 = 5;
-/// Most runs in a report: they are read from the ledger each time.
-pub(super) const MOST_RUNS: f64 = 50_000.0;
 
 /// The table as written.
 #[derive(Default, Deserialize)]
@@ -71,7 +69,7 @@ pub(super) fn read(declared: &Declared<'_>, reader: &mut Reader<'_, '_>) -> Opti
     let hours = written.hours.as_ref().map_or(Some(HOURS), |hours| reading.hours(hours));
     for (at, platform) in platforms.iter().filter(|(_, platform)| !platform.keeps_a_diary) {
         let what = format!("platform `{}` ({}) takes no rows of the agent's own", platform.written, platform.kind);
-        let hint = "leave it out of [dogfood]: treasure-data, trino and hiveserver2 can make its report".to_owned();
+        let hint = "leave it out of [dogfood]: it has no way in for them";
         reading.wrong(at.clone(), what, hint);
     }
     reading.refuse_unnamed(&platforms, &targets);
@@ -95,7 +93,7 @@ pub(super) fn read(declared: &Declared<'_>, reader: &mut Reader<'_, '_>) -> Opti
     if reading.reader.problems.len() > before || !reading.reader.all_read {
         return None;
     }
-    let name = CanaryName::new(NAME).ok()?;
+    let name = CanaryName::new(DOGFOOD).ok()?;
     // What hits nothing but reports is named so, and not by a mode that they may be the only ones to have.
     let own = LabelName::new(SENDS.0).ok().map(|label| (label, Arc::from(SENDS.1)));
     let own = own.filter(|(label, _)| labels.get(label.as_str()).is_none());
@@ -137,40 +135,30 @@ impl Reading<'_, '_, '_> {
     }
 }
 
-/// Whether the reports of a plan can be made: they have an end in rows and in runs. Says what is wrong.
+/// What is wrong with reports that have no end in rows or in runs, and what would be right.
 pub(super) fn too_large(
     canaries: &[CanaryPlan],
     routes: &[Arc<Route>],
-    now: crate::canary::Timestamp,
-) -> Option<(String, String)> {
-    let report = canaries.iter().find_map(|canary| canary.report.as_ref())?;
-    let mut platforms: Vec<&Arc<Route>> = routes.iter().filter(|route| route.canary.as_str() == NAME).collect();
-    platforms.sort_by_key(|route| &route.platform);
-    platforms.dedup_by_key(|route| &route.platform);
-    platforms.into_iter().find_map(|reporting| {
-        let own: Vec<&Arc<Route>> = routes.iter().filter(|route| route.platform == reporting.platform).collect();
-        let lines = own.len() * report.hours as usize + 1;
-        let gap = |route: &&Arc<Route>| {
-            let canary = canaries.iter().find(|canary| canary.name == route.canary)?;
-            Some(canary.schedule.longest_gap(now).as_secs_f64().max(1.0))
-        };
-        let an_hour: f64 = own.iter().filter_map(gap).map(|gap| 3600.0 / gap).sum();
-        let runs = an_hour * f64::from(report.hours);
-        let fewer = if report.hours > 1 { "write fewer `hours`" } else { "leave the platform out of [dogfood]" };
+    now: Timestamp,
+) -> Option<(String, &'static str)> {
+    let canary = |route: &Route| canaries.iter().find(|canary| canary.name == route.canary);
+    let reporting = |route: &&Arc<Route>| Some((Arc::clone(route), canary(route)?.report.as_ref()?));
+    routes.iter().filter_map(|route| reporting(&route)).find_map(|(reporting, report)| {
         let platform = &reporting.platform;
-        if lines > Report::MOST_LINES {
-            let what = format!(
-                "the report of platform `{platform}` would have {lines} rows, and {} are the most",
-                Report::MOST_LINES
-            );
-            return Some((what, fewer.to_owned()));
+        let own: Vec<&Arc<Route>> = routes.iter().filter(|route| route.platform == *platform).collect();
+        let fewer = if report.hours > 1 { "write fewer `hours`" } else { "leave the platform out of [dogfood]" };
+        let rows = report.rows(own.len());
+        if rows > Sample::MOST_ROWS {
+            let most = Sample::MOST_ROWS;
+            let what = format!("the report of platform `{platform}` would have {rows} rows, and {most} are the most");
+            return Some((what, fewer));
         }
-        (runs > MOST_RUNS).then(|| {
-            let what = format!(
-                "the report of platform `{platform}` would tell of {runs:.0} runs in {}, and {MOST_RUNS} are the most",
-                Brief(Duration::from_secs(3600) * report.hours)
-            );
-            (what, fewer.to_owned())
+        let an_hour: f64 = own.iter().filter_map(|route| Some(canary(route)?.schedule.pace(now).busiest_hour)).sum();
+        let (runs, most) = (an_hour * f64::from(report.hours), ReportPlan::MOST_RUNS);
+        (runs > f64::from(most)).then(|| {
+            let hours = Brief(Duration::from_secs(3600) * report.hours);
+            let told = format!("would tell of {runs:.0} runs in {hours}, and {most} are the most");
+            (format!("the report of platform `{platform}` {told}"), fewer)
         })
     })
 }

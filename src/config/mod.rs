@@ -46,7 +46,7 @@ pub use secret::{PLACEHOLDER, SecretSource};
 pub use section::{Kind, Kinds, Opening, Outputs, Section};
 pub use select::check_selector;
 
-use crate::canary::{CanaryName, Route, RouteId, Timestamp};
+use crate::canary::{CanaryName, Route, RouteId, Timestamp, report::DOGFOOD};
 
 /// Most routes of one agent: ten times what one core is meant for.
 const MOST_ROUTES: usize = 100_000;
@@ -117,9 +117,9 @@ fn read<P, T, N>(
         routes.extend(more);
     }
     for dogfood in &declared.dogfood {
-        let same = declared.canaries.iter().find(|canary| *canary.name.get_ref() == dogfood::NAME);
+        let same = declared.canaries.iter().find(|canary| *canary.name.get_ref() == DOGFOOD);
         if let Some(canary) = same {
-            let what = format!("canary `{0}` is called as the one of [{0}]", dogfood::NAME);
+            let what = format!("canary `{0}` is called as the one of [{0}]", DOGFOOD);
             problems.push(canary.section.problem(canary.name.span(), what, Some("rename it".to_owned())));
             continue;
         }
@@ -129,7 +129,7 @@ fn read<P, T, N>(
         canaries.push(plan);
         routes.extend(more);
         if let Some((what, hint)) = dogfood::too_large(&canaries, &routes, options.now) {
-            problems.push(dogfood.section.problem(dogfood.name.span(), what, Some(hint)));
+            problems.push(dogfood.section.problem(dogfood.name.span(), what, Some(hint.to_owned())));
         }
     }
     if declared.canaries.is_empty() && declared.dogfood.is_empty() && all_read && problems.is_empty() {

@@ -246,9 +246,12 @@ impl<P, T, N> Plan<P, T, N> {
     pub fn rows(&self, route: &Route) -> u32 {
         let Some(canary) = self.canary(&route.canary) else { return 0 };
         let Some(report) = &canary.report else { return canary.sample.rows };
-        let told = self.routes.iter().filter(|other| other.platform == route.platform).count();
-        let told = u32::try_from(told).unwrap_or(u32::MAX);
-        told.saturating_mul(report.hours).saturating_add(1).min(Sample::MOST_ROWS)
+        report.rows(self.routes.iter().filter(|other| other.platform == route.platform).count()).min(Sample::MOST_ROWS)
+    }
+
+    /// Whether a route brings the agent's own report.
+    pub fn reports(&self, route: &Route) -> bool {
+        self.canary(&route.canary).is_some_and(|canary| canary.report.is_some())
     }
 
     /// The canary of a route.

@@ -16,7 +16,7 @@ const TELL: usize = 3;
 
 /// How a route was.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Past {
+pub struct Baseline {
     /// What runs before the release came to, newest first. A bad route is held against it.
     pub before: Vec<Outcome>,
     /// What runs came to up to now, newest first, those after the release as well. Of a good route it tells
@@ -26,7 +26,7 @@ pub struct Past {
     pub slowest: Option<Duration>,
 }
 
-impl Past {
+impl Baseline {
     /// Whether it was bad before the release; unknown: no. Its newest run was, and most of the last three.
     pub fn was_bad(&self) -> bool {
         let told: Vec<bool> = decided(&self.before).take(TELL).map(|outcome| outcome.state() == State::Red).collect();
@@ -123,7 +123,7 @@ mod tests {
             (vec![Lost, Landed, Landed, Lost], false),
             (vec![Landed, Lost, Lost], false),
         ] {
-            assert_eq!(Past { before: before.clone(), ..Past::default() }.was_bad(), bad, "{before:?}");
+            assert_eq!(Baseline { before: before.clone(), ..Baseline::default() }.was_bad(), bad, "{before:?}");
         }
     }
 
@@ -138,8 +138,8 @@ mod tests {
             (vec![Failed, Landed], false),
             (vec![Failed, Unknown, Failed], true),
         ] {
-            let past = Past { before: vec![Landed], lately: lately.clone(), slowest: None };
-            assert_eq!(past.is_mended_if_good(), mended, "{lately:?}");
+            let baseline = Baseline { before: vec![Landed], lately: lately.clone(), slowest: None };
+            assert_eq!(baseline.is_mended_if_good(), mended, "{lately:?}");
         }
     }
 

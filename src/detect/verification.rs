@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de, ser::SerializeMap};
 
 use super::{
-    baseline::Past,
+    baseline::Baseline,
     field::{Field, Seen},
     suspects::{STRAY, explain},
 };
@@ -96,11 +96,11 @@ impl Turn {
         }
     }
 
-    fn of(word: Word, past: &Past) -> Self {
+    fn of(word: Word, baseline: &Baseline) -> Self {
         match word {
-            Word::Bad if past.was_bad() => Self::StillFailing,
+            Word::Bad if baseline.was_bad() => Self::StillFailing,
             Word::Bad => Self::Regression,
-            Word::Good if past.is_mended_if_good() => Self::Fixed,
+            Word::Good if baseline.is_mended_if_good() => Self::Fixed,
             Word::Good => Self::Ok,
             Word::Unclear => Self::Undetermined,
         }
@@ -253,7 +253,14 @@ fn suspects(routes: &[&Route], verified: &[Verified], blamed: Turn) -> Vec<Named
 }
 
 /// A route with what its runs say against how it was. `missed`: why there is none.
-pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds: f64, missed: String) -> Verified {
+pub fn verified(
+    route: &Route,
+    runs: &[Flown],
+    baseline: &Baseline,
+    rounds: u32,
+    seconds: f64,
+    missed: String,
+) -> Verified {
     let (word, _) = word(runs, rounds);
     let wanted = |run: &&Flown| match word {
         Word::Bad => run.outcome.state() == State::Red,
@@ -275,9 +282,9 @@ pub fn verified(route: &Route, runs: &[Flown], past: &Past, rounds: u32, seconds
         platform: route.platform.to_string(),
         target: route.target.to_string(),
         mode: route.mode.to_string(),
-        state: Turn::of(word, past),
+        state: Turn::of(word, baseline),
         outcome: decided.map(|run| run.outcome),
-        was: if word == Word::Bad { past.newest_before() } else { past.newest() },
+        was: if word == Word::Bad { baseline.newest_before() } else { baseline.newest() },
         run_id: decided.map(|run| run.run),
         reason,
         runs: runs.len(),

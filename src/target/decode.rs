@@ -12,7 +12,7 @@ pub use json::document;
 pub(crate) use json::{numbered_row, row};
 
 use super::dialect::Dialect;
-use crate::canary::{Cell, Sample, Tally, run::Columns as Known};
+use crate::canary::{Cell, Sample, Tally, run::Columns as Layout};
 
 /// How rows stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -90,7 +90,7 @@ pub fn room(sample: Sample) -> usize {
 
 /// Reads the first `most` rows of a file, packed or not (its first bytes tell), unpacked up to `room`
 /// bytes. `known`: the columns that its rows should have.
-pub fn file(bytes: &[u8], known: &'static Known, dialect: &Dialect, room: usize, most: usize) -> Decoded {
+pub fn file(bytes: &[u8], known: &'static Layout, dialect: &Dialect, room: usize, most: usize) -> Decoded {
     let (unpacked, cut_off);
     let bytes = if bytes.starts_with(GZIP) {
         (unpacked, cut_off) = unpack(flate2::read::MultiGzDecoder::new(bytes), room);
@@ -131,18 +131,18 @@ fn unpack(packed: impl Read, room: usize) -> (Vec<u8>, bool) {
 /// Which of a file's columns are which of ours.
 #[derive(Clone, Debug)]
 struct Columns {
-    known: &'static Known,
+    known: &'static Layout,
     places: Vec<Option<usize>>,
 }
 
 impl Columns {
     /// In their own order.
-    fn by_position(known: &'static Known) -> Self {
+    fn by_position(known: &'static Layout) -> Self {
         Self { known, places: (0..known.len()).map(Some).collect() }
     }
 
     /// By their names; none if not one name is known. Engines write names in lower or upper case.
-    fn by_name<'a>(known: &'static Known, names: impl Iterator<Item = &'a str>) -> Option<Self> {
+    fn by_name<'a>(known: &'static Layout, names: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut taken = known.map(|_| false);
         let columns: Vec<_> = names
             .map(|name| place_of(known, name).filter(|place| !std::mem::replace(&mut taken[*place], true)))
@@ -165,7 +165,7 @@ impl Columns {
     }
 }
 
-fn place_of(known: &Known, name: &str) -> Option<usize> {
+fn place_of(known: &Layout, name: &str) -> Option<usize> {
     known.iter().position(|column| column.name.eq_ignore_ascii_case(name.trim()))
 }
 

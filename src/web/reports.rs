@@ -12,7 +12,11 @@ use super::{
     pages::colour,
 };
 use crate::{
-    canary::{Marker, Outcome, Route, Timestamp, report::Line, time::Brief},
+    canary::{
+        Marker, Outcome, Timestamp,
+        report::{DOGFOOD, Line},
+        time::Brief,
+    },
     store::RunRecord,
 };
 
@@ -28,10 +32,11 @@ struct Standing {
 }
 
 impl Standing {
-    async fn all(doors: &Doors) -> Result<Vec<Self>, Problem> {
+    async fn all(doors: &Doors, most: usize) -> Result<Vec<Self>, Problem> {
         let board = std::sync::Arc::clone(&doors.board.borrow());
         let mut all = Vec::new();
-        for standing in board.routes().iter().filter(|standing| reports(&standing.route)) {
+        let reporting = board.routes().iter().filter(|standing| standing.route.canary.as_str() == DOGFOOD);
+        for standing in reporting.take(most) {
             let mut recent = ledger(doors.store.runs(Some(standing.route.id), RECENT)).await?;
             recent.retain(|record| outcome(record).is_some());
             let came = recent.iter().find(|record| matches!(outcome(record), Some(Outcome::Landed | Outcome::Late)));
@@ -47,11 +52,6 @@ impl Standing {
         }
         Ok(all)
     }
-}
-
-/// Whether reports go over it: the config gives this name to no other canary then.
-fn reports(route: &Route) -> bool {
-    route.canary.as_str() == "dogfood"
 }
 
 fn outcome(record: &RunRecord) -> Option<Outcome> {
@@ -119,8 +119,8 @@ fn seen_at(record: &RunRecord) -> Option<Timestamp> {
 
 pub(super) async fn list(State(doors): Shared, asked: Asked) -> Answer {
     let limit = Which::of(asked, &["limit"])?.limit()? as usize;
-    let standings = Standing::all(&doors).await?;
-    let shape = |standing: &'_ Standing| {
+    let standings = Standing::all(&doors, limit).await?;
+    fn shape(standing: &Standing) -> Shape<'_> {
         let newest = &standing.newest;
         let route = &newest.run.route;
         let came = standing.came.as_ref().map(|record| Came {
@@ -128,7 +128,7 @@ pub(super) async fn list(State(doors): Shared, asked: Asked) -> Answer {
             seen_at: seen_at(record),
             lines: lines(record).iter().map(LineShape::of).collect(),
         });
-        serde_json::to_value(Shape {
+        Shape {
             platform: route.platform.as_str(),
             target: route.target.as_str(),
             mode: route.mode.as_str(),
@@ -136,17 +136,16 @@ pub(super) async fn list(State(doors): Shared, asked: Asked) -> Answer {
             outcome: outcome(newest),
             reason: newest.verdict.as_ref().and_then(|verdict| verdict.reason.as_deref()),
             last: came,
-        })
-        .unwrap_or_default()
-    };
-    let shapes: Vec<serde_json::Value> = standings.iter().take(limit).map(shape).collect();
+        }
+    }
+    let shapes: Vec<Shape<'_>> = standings.iter().map(shape).collect();
     Ok(answer::json(&json_list("reports", &shapes)))
 }
 
 /// The part of the status page that shows them; nothing where there are none.
 pub(super) async fn section(page: &mut Html, doors: &Doors) {
     let now = (doors.now)();
-    let standings = match Standing::all(doors).await {
+    let standings = match Standing::all(doors, usize::MAX).await {
         Ok(standings) if standings.is_empty() => return,
         Ok(standings) => standings,
         Err(_) => {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::{
     canary::{
         Carries, Rows, Run, Tally,
-        report::{Stages, agree},
+        stages::{Stages, agree},
     },
     platform::{Handle, Platform, PlatformError, diary::Diary},
 };

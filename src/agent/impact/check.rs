@@ -32,7 +32,7 @@ const SETTLES: Duration = Duration::from_secs(60);
 
 /// Looks where outputs were to go. `show`: so many of so many have been looked for.
 pub(super) async fn look_at_targets(jobs: &mut [Hit], craft: &Craft, show: impl Fn(usize, usize) + Sync) {
-    let targets = craft.targets.iter().map(|(name, (target, _))| Sight::of(name.clone(), Arc::clone(target)));
+    let targets = craft.targets.iter().map(|(name, (target, _))| Place::of(name.clone(), Arc::clone(target)));
     let eyes = Eyes { targets: targets.collect(), looks: AtomicUsize::new(0), ends_at: craft.clock.now().plus(ALL) };
     let (looked, of) = (AtomicUsize::new(0), jobs.len());
     show(0, of);
@@ -55,19 +55,19 @@ pub(super) async fn look_at_targets(jobs: &mut [Hit], craft: &Craft, show: impl 
 
 /// What looks.
 struct Eyes {
-    targets: Vec<Sight>,
+    targets: Vec<Place>,
     looks: AtomicUsize,
     ends_at: Timestamp,
 }
 
 /// A target, and how many looks in a row could not reach it.
-struct Sight {
+struct Place {
     name: TargetName,
     target: Arc<dyn Target>,
     failures: AtomicUsize,
 }
 
-impl Sight {
+impl Place {
     fn of(name: TargetName, target: Arc<dyn Target>) -> Self {
         Self { name, target, failures: AtomicUsize::new(0) }
     }
@@ -85,25 +85,25 @@ enum Seen {
 
 impl Eyes {
     async fn look(&self, address: &str, now: Timestamp) -> Seen {
-        for sight in &self.targets {
-            if !sight.target.has(address) {
+        for place in &self.targets {
+            if !place.target.has(address) {
                 continue;
             }
-            if let Some(why) = self.is_enough(sight, now) {
+            if let Some(why) = self.is_enough(place, now) {
                 return Seen::Not(format!("not looked at: {why}"));
             }
             let late = || Some(Err(TargetError::Unreachable { detail: "no answer in time".to_owned() }));
-            let look = tokio::time::timeout(LOOK, sight.target.stands(address)).await;
+            let look = tokio::time::timeout(LOOK, place.target.stands(address)).await;
             if let Some(seen) = look.unwrap_or_else(|_| late()) {
-                return sight.came_to(seen);
+                return place.came_to(seen);
             }
         }
         Seen::Nowhere
     }
 
-    fn is_enough(&self, sight: &Sight, now: Timestamp) -> Option<String> {
-        if sight.failures.load(Relaxed) >= FAILS {
-            return Some(format!("target `{}` could not be reached {FAILS} times in a row", sight.name));
+    fn is_enough(&self, place: &Place, now: Timestamp) -> Option<String> {
+        if place.failures.load(Relaxed) >= FAILS {
+            return Some(format!("target `{}` could not be reached {FAILS} times in a row", place.name));
         }
         if now >= self.ends_at {
             return Some(format!("{} minutes of looks are the most", ALL.as_secs() / 60));
@@ -112,7 +112,7 @@ impl Eyes {
     }
 }
 
-impl Sight {
+impl Place {
     fn came_to(&self, seen: Result<Stands, TargetError>) -> Seen {
         match seen {
             Ok(stands) => {
@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_target_that_hangs_is_given_up_after_a_few_looks() {
-        let targets = vec![Sight::of(TargetName::new("bucket").expect("a name"), Arc::new(Hangs))];
+        let targets = vec![Place::of(TargetName::new("bucket").expect("a name"), Arc::new(Hangs))];
         let eyes = Eyes { targets, looks: AtomicUsize::new(0), ends_at: at(600) };
         let mut waited = 0;
         for n in 0..500 {
@@ -230,7 +230,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn looks_end_when_their_time_is_over() {
-        let targets = vec![Sight::of(TargetName::new("bucket").expect("a name"), Arc::new(Hangs))];
+        let targets = vec![Place::of(TargetName::new("bucket").expect("a name"), Arc::new(Hangs))];
         let eyes = Eyes { targets, looks: AtomicUsize::new(0), ends_at: at(600) };
         let Seen::Not(why) = eyes.look("hangs/there", at(600)).await else { panic!("it does not answer") };
         assert!(why.contains("10 minutes"), "{why}");

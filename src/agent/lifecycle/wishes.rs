@@ -126,8 +126,8 @@ impl Agent {
         show: impl FnMut(Progress),
     ) -> Result<Verification, Denied> {
         let (store, clock) = (&*self.base.store, &self.base.clock);
-        let found = match baseline::pasts(store, &asked.routes, errand.began).await {
-            Ok(pasts) => Ok(verify::verify(asked, &pasts, &mut errand, stop, show).await),
+        let found = match baseline::baselines(store, &asked.routes, errand.began).await {
+            Ok(baselines) => Ok(verify::verify(asked, &baselines, &mut errand, stop, show).await),
             Err(error) => Err(error),
         };
         errand.end().await;

@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::warn;
+
 use super::{Flight, JUST_AFTER};
 use crate::{
     agent::dogfood::stages,
-    canary::{Claim, Timestamp, looks},
+    canary::{Claim, Look, Marker, Timestamp, looks},
+    store::StoreError,
 };
 
 /// Looks at the target after landing is overdue, until the deadline; before, see [`looks`].
@@ -80,33 +83,49 @@ impl Flight {
             };
             let ((look, look_took), (control, control_took)) = tokio::join!(look, control);
             control.into_iter().for_each(|control| self.evidence.controlled(control));
-            self.evidence.saw(look);
+            self.saw(look).await;
             // A target that was slow to take our own row may be as slow with everybody's: absence
             // counts from when ours was there.
             if look_took.max(control_took) > QUICK
                 && self.evidence.last_sighting().is_none_or(|(seen, _)| !seen.complete())
             {
-                self.evidence.saw(self.sight.look(Arc::clone(&self.run), clock).await);
+                let look = self.sight.look(Arc::clone(&self.run), &self.craft.clock).await;
+                self.saw(look).await;
             }
         } else {
             let look = look.await;
-            self.evidence.saw(look);
+            self.saw(look).await;
         }
-        self.look_for_rivals().await;
         self.sights += 1;
     }
 
-    /// Of a table that is to be displaced: whether somebody else's run was sent over the same route meanwhile. Ours
-    /// are in the ledger, and fly one after the other.
-    async fn look_for_rivals(&mut self) {
-        let since = self.run.terms.due.minus(self.run.terms.deadline);
-        let Some(Ok(seen)) = self.evidence.looks.last_mut().map(|look| &mut look.found) else { return };
-        let lately = seen.strangers.iter().copied().filter(|other| other.minted_at() >= since);
-        for other in lately.collect::<Vec<_>>() {
-            if matches!(self.craft.store.run(other).await, Ok(None)) {
-                seen.rival = Some(other);
+    /// Keeps what a look found, with whose the rows of other runs are.
+    async fn saw(&mut self, mut look: Look) {
+        let rival = match &look.found {
+            Ok(seen) => self.rival_among(&seen.strangers).await,
+            Err(_) => Ok(None),
+        };
+        match (rival, &mut look.found) {
+            (Ok(rival), Ok(seen)) => seen.rival = rival,
+            (Ok(_), Err(_)) => {}
+            (Err(error), found) => {
+                warn!(%error, "could not ask the ledger whose rows stand in the place of this run's");
+                *found = Err(format!("rows of other runs are there, and whose they are cannot be told: {error}"));
             }
         }
+        self.evidence.saw(look);
+    }
+
+    /// Of a table that is to be displaced: somebody else's run that was sent over the same route meanwhile. Ours are
+    /// in the ledger, and fly one after the other.
+    async fn rival_among(&self, strangers: &[Marker]) -> Result<Option<Marker>, StoreError> {
+        let since = self.run.terms.due.minus(self.run.terms.deadline);
+        for other in strangers.iter().filter(|other| other.minted_at() >= since) {
+            if self.craft.store.run(*other).await?.is_none() {
+                return Ok(Some(*other));
+            }
+        }
+        Ok(None)
     }
 
     /// Of a table that is to be displaced, what readers see until the platform has said its last word: they

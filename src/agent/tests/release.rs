@@ -11,7 +11,7 @@ use super::{
 use crate::{
     agent::{
         Dice,
-        baseline::Pasts,
+        baseline::Baselines,
         errand::{Errand, Heard},
         lifecycle::OpenPlan,
         once::Once,
@@ -159,7 +159,7 @@ async fn what_others_sent_says_nothing_of_it() {
         };
         hears.send(Heard::Verdict(Box::new(verdict), Arc::new(run))).expect("heard");
     }
-    let found = verify::verify(&asked, &Pasts::new(), &mut errand, pending(), |_| {}).await;
+    let found = verify::verify(&asked, &Baselines::new(), &mut errand, pending(), |_| {}).await;
     assert_eq!((found.answer, found.routes[0].runs), (Answer::Yes, 1), "{found:?}");
     assert!(scene.clock.now().since(began) < Duration::from_secs(1));
 }
@@ -319,7 +319,7 @@ async fn what_still_flies_when_a_verification_ends_is_settled_as_unknown() {
     assert!(errand.send(&plan.routes).await);
     let asked = Asked { routes: plan.routes.clone(), rounds: 1, within: S(40), strict: false, accept: false };
     // Both are lost so far, past their objective and before their deadline.
-    let found = verify::verify(&asked, &Pasts::new(), &mut errand, pending(), |_| {}).await;
+    let found = verify::verify(&asked, &Baselines::new(), &mut errand, pending(), |_| {}).await;
     assert_eq!(found.answer, Answer::No, "{found:?}");
     errand.end().await;
     once.stop().await;

@@ -6,9 +6,9 @@ use std::{path::Path, time::Duration};
 
 use super::play::{Play, Watch};
 use crate::{
-    canary::{CanaryName, PlatformName, Schedule, Timestamp, time::Brief},
+    canary::{PlatformName, Schedule, Timestamp, time::Brief},
     cli::kinds,
-    config::{CanaryPlan, Plan, PlatformPlan, Problems, TargetPlan},
+    config::{Plan, PlatformPlan, Problems, TargetPlan},
     sandbox::{Scenario, World, WorldPlatform, world},
     target::webhook::Intake,
 };
@@ -37,20 +37,17 @@ pub(super) fn read(config: &Path) -> Result<Watch, Problems> {
         schemes: Vec::new(),
         driver: (),
     };
+    // Nobody keeps a diary in a virtual world: no report can be made there.
+    let routes = plan.routes.iter().filter(|route| !plan.reports(route)).cloned().collect();
     Ok(Plan {
         platforms: plan.platforms.iter().map(platform).collect(),
         targets: plan.targets.iter().map(target).collect(),
         notifiers: Vec::new(),
         agent: plan.agent,
-        // Nobody keeps a diary in a virtual world: no report can be made there.
-        routes: plan.routes.into_iter().filter(|route| !reports(&plan.canaries, &route.canary)).collect(),
+        routes,
         canaries: plan.canaries,
         landings: Vec::new(),
     })
-}
-
-fn reports(canaries: &[CanaryPlan], name: &CanaryName) -> bool {
-    canaries.iter().any(|canary| canary.name == *name && canary.report.is_some())
 }
 
 /// A scenario, played against them.

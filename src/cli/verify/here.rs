@@ -33,8 +33,8 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
     })?;
     check_selector(only, &plan.routes).map_err(|why| Usage(format!("--where: {why}")))?;
     // A report takes what was loaded minutes ago, by an agent that goes on: here there is none.
-    let reports = |route: &Route| plan.canaries.iter().any(|c| c.name == route.canary && c.report.is_some());
-    plan.routes.retain(|route| only.covers(route) && !reports(route));
+    let wanted = |route: &&Arc<Route>| only.covers(route) && !plan.reports(route);
+    plan.routes = plan.routes.iter().filter(wanted).cloned().collect();
     if plan.routes.is_empty() {
         return Err(
             Usage("nothing to verify: only the agent's own reports are selected; use --agent".to_owned()).into()
@@ -57,14 +57,14 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
         strict: how.strict,
         accept: how.accept,
     };
-    let pasts = baseline::pasts(&*store, &plan.routes, clock.now()).await?;
+    let baselines = baseline::baselines(&*store, &plan.routes, clock.now()).await?;
     let dice = Dice::new();
     let (once, heard) = Once::start(&plan, Arc::clone(&store), clock.clone(), dice.clone());
     let mut errand = Errand::new(clock.clone(), dice, once.wants.clone(), heard);
     let mut line = progress::Line::new();
     // Whoever stops meanwhile hears of no run.
     errand.send(&plan.routes).await;
-    let found = verify::verify(&asked, &pasts, &mut errand, ended.came(), |at| show(&mut line, at)).await;
+    let found = verify::verify(&asked, &baselines, &mut errand, ended.came(), |at| show(&mut line, at)).await;
     drop(line);
     baseline::remember(&*store, &asked, &found, clock.now()).await;
     errand.end().await;

@@ -8,11 +8,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Columns, Decoded, Known, shortened};
+use super::{Columns, Decoded, Layout, shortened};
 use crate::canary::Cell;
 
 /// Reads one JSON object (by name) or array (by position) a line.
-pub(super) fn lines(bytes: &[u8], known: &'static Known, most: usize) -> Decoded {
+pub(super) fn lines(bytes: &[u8], known: &'static Layout, most: usize) -> Decoded {
     let columns = Columns::by_position(known);
     let mut decoded = Decoded::default();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -34,7 +34,7 @@ pub(super) fn lines(bytes: &[u8], known: &'static Known, most: usize) -> Decoded
 }
 
 /// Reads `{"column_names": […], "column_types": […], "data": [[…], …]}`, as HTTP output sends it.
-pub fn document(bytes: &[u8], known: &'static Known, most: usize) -> Decoded {
+pub fn document(bytes: &[u8], known: &'static Layout, most: usize) -> Decoded {
     #[derive(Deserialize)]
     struct Document<'a> {
         #[serde(borrow)]
@@ -58,12 +58,12 @@ pub fn document(bytes: &[u8], known: &'static Known, most: usize) -> Decoded {
 }
 
 /// Reads one JSON object or array as a row.
-pub(crate) fn row(text: &str, known: &'static Known) -> Option<Vec<Cell>> {
+pub(crate) fn row(text: &str, known: &'static Layout) -> Option<Vec<Cell>> {
     read(text, Row(&Columns::by_position(known))).ok()
 }
 
 /// Reads a JSON array that begins with a number; what follows are values of the columns named.
-pub(crate) fn numbered_row(text: &str, known: &'static Known, names: &[&str]) -> Option<(usize, Vec<Cell>)> {
+pub(crate) fn numbered_row(text: &str, known: &'static Layout, names: &[&str]) -> Option<(usize, Vec<Cell>)> {
     let columns = Columns::by_name(known, ["the number"].iter().chain(names).copied())?;
     let cells = read(text, Row(&columns)).ok()?;
     let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Columns, Decoded, Known, LONGEST, shortened};
+use super::{Columns, Decoded, LONGEST, Layout, shortened};
 use crate::{
     canary::{Cell, Marker},
     target::dialect::{Dialect, Quotes},
@@ -13,7 +13,7 @@ const MOST_FIELDS: usize = 1024;
 
 /// Reads rows. A first line that names our columns maps the others; without one, columns stand in
 /// the order of the query. Both are accepted whatever was asked for: the rows are what counts.
-pub(super) fn rows(bytes: &[u8], known: &'static Known, dialect: &Dialect, most: usize) -> Decoded {
+pub(super) fn rows(bytes: &[u8], known: &'static Layout, dialect: &Dialect, most: usize) -> Decoded {
     let mut records = Records::new(bytes, dialect);
     let mut columns: Option<(Columns, usize)> = None;
     let mut decoded = Decoded::default();
