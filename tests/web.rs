@@ -150,7 +150,7 @@ impl House {
         let untold = Incident { id: IncidentId::typed("inc-untold"), detected_at: None, ..incident.clone() };
         let mut board = Board::default();
         board.watch(&routes);
-        verdicts.iter().for_each(|verdict| board.learn(verdict));
+        verdicts.iter().for_each(|verdict| board.learn(verdict, Duration::from_secs(120)));
         board.incidents = vec![Arc::new(incident.clone())];
         board.agent = AgentHealth { store_up: true, ..AgentHealth::default() };
         for run in &runs {

@@ -16,6 +16,7 @@ pub mod incident;
 pub mod input;
 pub mod power;
 pub mod scope;
+pub mod strip;
 pub mod suspects;
 pub mod trail;
 pub mod verification;

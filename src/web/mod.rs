@@ -5,7 +5,6 @@ mod answer;
 mod api;
 mod coverage;
 mod guard;
-mod html;
 mod impact;
 mod inquiry;
 mod intake;
@@ -199,10 +198,12 @@ const LEDGER: Duration = Duration::from_secs(10);
 pub fn router(doors: Doors) -> Router {
     let doors = Arc::new(doors);
     Router::new()
-        .route("/", routing::get(pages::status))
+        .route("/", routing::get(pages::overview))
         .route("/incidents/{id}", routing::get(pages::incident))
         .route("/runs/{id}", routing::get(pages::run))
         .route("/style.css", routing::get(pages::style))
+        .route("/live.js", routing::get(pages::script))
+        .route("/icon.svg", routing::get(pages::icon))
         .route("/metrics", routing::get(answer::metrics))
         .route("/healthz", routing::get(answer::alive))
         .route("/readyz", routing::get(answer::ready))
