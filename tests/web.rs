@@ -336,6 +336,15 @@ async fn routes_are_told_as_they_stand() {
 }
 
 #[tokio::test]
+async fn everything_is_summed_up_in_one_sentence() {
+    let house = House::new().await;
+    let text = format!(
+        "Result Output is silently lost on worker=v5 engine={EVIL} since 21:43 UTC (not final yet), no route fine, 1 paused"
+    );
+    assert_eq!(house.json("/api/v1/summary").await, json!({ "summary": { "state": "red", "text": text } }));
+}
+
+#[tokio::test]
 async fn incidents_are_told_once_they_were_told_to_people() {
     let house = House::new().await;
     let shape = json!({

@@ -33,7 +33,7 @@ pub use verify::{Clear, Request};
 use self::answer::Problem;
 use crate::{
     canary::{Maintenance, Pause, Secret, Selector, Silence, Timestamp},
-    detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
+    detect::{Board, Deploy, IncidentId, Summary, coverage::Coverage, impact::Impact, verification::Verification},
     metrics::Metrics,
     store::{Drill, Opening, Store},
 };
@@ -191,6 +191,8 @@ pub enum Declined {
 const ORDER: Duration = Duration::from_secs(20);
 /// A drill is tried several times at receivers that hang.
 const DRILL: Duration = Duration::from_secs(35);
+/// A scheduler that has not gone round for so long is stuck; it does several times a minute.
+const STUCK: Duration = Duration::from_secs(60);
 /// A question to the ledger is answered within this, or the ledger is not there.
 const LEDGER: Duration = Duration::from_secs(10);
 
@@ -207,6 +209,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/metrics", routing::get(answer::metrics))
         .route("/healthz", routing::get(answer::alive))
         .route("/readyz", routing::get(answer::ready))
+        .route("/api/v1/summary", routing::get(api::summary))
         .route("/api/v1/routes", routing::get(api::routes))
         .route("/api/v1/runs", routing::get(api::runs))
         .route("/api/v1/incidents", routing::get(api::incidents))
@@ -241,6 +244,21 @@ impl Doors {
     /// Hands an order on and waits for its end.
     async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
         self.order_within(ORDER, order).await
+    }
+
+    /// What is wrong with the agent itself, beside what the board holds.
+    fn troubles(&self) -> Vec<String> {
+        let late = match (self.scheduled_at)() {
+            Some(at) if (self.now)().since(at) > STUCK => Some("the scheduler is stuck".to_owned()),
+            _ => None,
+        };
+        late.into_iter().collect()
+    }
+
+    /// How everything stands, in one sentence.
+    fn summary(&self) -> Summary {
+        let (board, maintenance) = (Arc::clone(&self.board.borrow()), Arc::clone(&self.maintenance.borrow()));
+        Summary::of(&board, &maintenance, &self.troubles(), (self.now)())
     }
 
     async fn order_within<T>(&self, within: Duration, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
