@@ -255,6 +255,7 @@ impl House {
             askings: Arc::default(),
             hosts: Hosts::new(address.ip(), ["mon-1.example".to_owned()]),
             agent: EVIL.to_owned(),
+            public: Some(EVIL.to_owned()),
             now: Arc::new(|| NOW),
             scheduled_at: Arc::new(|| Some(at(-5))),
         };

@@ -70,7 +70,12 @@ pub(super) async fn check(State(doors): State<Arc<Doors>>, request: Request, nex
         discard(request.into_body());
         return problem.into_response();
     }
-    match tokio::time::timeout(REQUEST, next.run(request)).await {
+    in_time(REQUEST, request, next).await
+}
+
+/// Answers within a time.
+pub(super) async fn in_time(within: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("this took too long").into_response(),
     }

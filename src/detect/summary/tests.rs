@@ -202,7 +202,7 @@ fn what_the_board_holds_is_counted_once_each() {
     // A run of a route that an incident hits may land: it is no more fine for that.
     let outcomes = [Outcome::Landed, Outcome::Landed, Outcome::Late, Outcome::Lost];
     for (route, outcome) in routes.iter().zip(outcomes) {
-        board.learn(&verdict(route, outcome));
+        board.learn(&verdict(route, outcome), std::time::Duration::from_secs(120));
     }
     let only = |platform: &str| Selector::new([("platform".to_owned(), platform.to_owned())]);
     let mut maintenance = Maintenance::default();

@@ -12,6 +12,8 @@ pub(super) enum Live {
     Parts,
     /// It is fetched again when something has changed.
     Whole,
+    /// It is fetched again now and then.
+    Polled,
     /// What it shows does not change any more.
     Not,
 }
@@ -34,6 +36,7 @@ impl Frame<'_> {
         let how = match live {
             Live::Parts => "parts",
             Live::Whole => "whole",
+            Live::Polled => "polled",
             Live::Not => "not",
         };
         let page = html! {
@@ -54,7 +57,7 @@ impl Frame<'_> {
                     a.skip href="#live" { "Skip to what is shown" }
                     header {
                         h1 { a href="/" { "Landfall" } @if let Some(agent) = agent { " " span { (agent) } } }
-                        p #clock { "as of " time datetime=(now) { (now) } span #link hidden { } }
+                        p #clock { "as of " time datetime=(now) { (clock(now)) } span #link hidden { } }
                     }
                     main #live tabindex="-1" { (main) }
                 }
@@ -62,4 +65,9 @@ impl Frame<'_> {
         };
         answer::typed("text/html; charset=utf-8", page.into_string())
     }
+}
+
+/// `2015-08-24 14:44:00 UTC`.
+fn clock(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -2,13 +2,20 @@
 //! scripts; with them they change by themselves ([`live`](super::live)). What they show is text: markup is only
 //! what stands in our source.
 
+mod events;
 mod frame;
 mod incident;
+mod matrix;
 mod overview;
+mod pick;
+mod public;
 mod run;
+mod strip;
 
 pub(super) use incident::incident;
-pub(super) use overview::{overview, parts};
+pub(super) use matrix::Drawing;
+pub(super) use overview::{overview, quick, section, slow};
+pub(super) use public::Public;
 pub(super) use run::run;
 
 use axum::response::Response;
@@ -36,7 +43,11 @@ pub(super) async fn icon() -> Response {
 
 /// The class of an outcome's colour.
 pub(super) fn colour(outcome: Outcome) -> &'static str {
-    match outcome.state() {
+    colour_of(outcome.state())
+}
+
+fn colour_of(state: Colour) -> &'static str {
+    match state {
         Colour::Green => "green",
         Colour::Amber => "amber",
         Colour::Red => "red",
@@ -46,12 +57,15 @@ pub(super) fn colour(outcome: Outcome) -> &'static str {
 
 /// The sign that says the same as the colour.
 pub(super) fn sign(outcome: Option<Outcome>) -> &'static str {
-    match outcome.map(Outcome::state) {
-        Some(Colour::Green) => "✓",
-        Some(Colour::Amber) => "▲",
-        Some(Colour::Red) => "✗",
-        Some(Colour::Grey) => "?",
-        None => "·",
+    outcome.map_or("·", |outcome| sign_of(outcome.state()))
+}
+
+fn sign_of(state: Colour) -> &'static str {
+    match state {
+        Colour::Green => "✓",
+        Colour::Amber => "▲",
+        Colour::Red => "✗",
+        Colour::Grey => "?",
     }
 }
 
