@@ -1,4 +1,4 @@
-//! A route's last runs as a strip of bars: how high tells how long its rows took against the objective, the colour
+//! A route's last runs as a strip of steps: how high tells how long its rows took against the objective, the colour
 //! what it came to.
 
 use std::{fmt::Write, time::Duration};
@@ -10,25 +10,31 @@ use crate::{
     detect::strip::{Bar, Strip},
 };
 
-/// Width of a bar with its gap, and height of a strip, in its own units.
+/// Width of a bar and height of a strip, in its own units.
 const STEP: usize = 4;
 const HEIGHT: u64 = 16;
 
 /// The last `most` runs, oldest on the left. For eyes only: who listens is told the last outcome beside it.
 pub(super) fn strip(strip: &Strip, objective: Option<Duration>, most: usize) -> Markup {
-    let bars: Vec<Bar> = strip.bars().rev().take(most).collect();
+    let mut bars: Vec<Bar> = strip.bars().rev().take(most).collect();
+    bars.reverse();
     let mut svg = format!(r#"<svg viewBox="0 0 {} {HEIGHT}" aria-hidden="true">"#, most * STEP);
-    let colours = [(Colour::Green, 'g'), (Colour::Amber, 'a'), (Colour::Red, 'r'), (Colour::Grey, 'u')];
-    for (colour, class) in colours {
-        let mut path = String::new();
-        for (nth, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.outcome.state() == colour) {
-            let x = (most - nth) * STEP - STEP / 2;
-            // Written to memory: it cannot fail.
-            let _ = write!(path, "M{x} {HEIGHT}v-{}", height(*bar, objective));
+    // The newest stands on the right.
+    let mut x = (most - bars.len()) * STEP;
+    for alike in bars.chunk_by(|a, b| a.outcome.state() == b.outcome.state()) {
+        let class = match alike[0].outcome.state() {
+            Colour::Green => 'g',
+            Colour::Amber => 'a',
+            Colour::Red => 'r',
+            Colour::Grey => 'u',
+        };
+        // Written to memory: it cannot fail.
+        let _ = write!(svg, r#"<path class="{class}" d="M{x} {HEIGHT}"#);
+        for level in alike.chunk_by(|a, b| height(*a, objective) == height(*b, objective)) {
+            let _ = write!(svg, "V{}h{}", HEIGHT - height(level[0], objective), level.len() * STEP);
         }
-        if !path.is_empty() {
-            let _ = write!(svg, r#"<path class="{class}" d="{path}"/>"#);
-        }
+        let _ = write!(svg, r#"V{HEIGHT}z"/>"#);
+        x += alike.len() * STEP;
     }
     svg.push_str("</svg>");
     // Numbers and letters of ours, nothing else.
@@ -69,14 +75,15 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_run_stands_on_the_right_and_each_colour_is_one_path() {
+    fn the_newest_run_stands_on_the_right_and_what_is_alike_is_one_step() {
         let mut runs = Strip::default();
         for (due, outcome) in [(60, Outcome::Landed), (120, Outcome::Landed), (180, Outcome::Lost)] {
             runs.note(Bar::new(Timestamp::from_secs(due), outcome, None));
         }
         assert_eq!(
             strip(&runs, None, 4).into_string(),
-            r#"<svg viewBox="0 0 16 16" aria-hidden="true"><path class="g" d="M10 16v-4M6 16v-4"/><path class="r" d="M14 16v-16"/></svg>"#
+            r#"<svg viewBox="0 0 16 16" aria-hidden="true"><path class="g" d="M4 16V12h8V16z"/><path class="r" d="M12 16V0h4V16z"/></svg>"#
         );
+        assert_eq!(strip(&runs, None, 1).into_string().matches("<path").count(), 1);
     }
 }
