@@ -556,7 +556,7 @@ fn no_cron_expression_makes_it_panic() {
 #[test]
 fn the_public_page_is_shown_only_where_it_is_wanted() {
     let public = |web: &str| {
-        let kind = "endpoint = \"https://api.treasuredata.com\"\napi_key = { file = \"td.key\" }\ndatabase = \"d\"\nengine = \"hive\"";
+        let kind = "endpoint = \"https://api.treasuredata.com\"\napi_key = { file = \"td.key\" }\ndatabase = \"landfall\"\nengine = \"hive\"";
         let rest = "[target.web.webhook]\n[canary.c]\nplatforms = [\"p\"]\ntargets = [\"web\"]\nevery = \"1m\"";
         let text = format!("{web}\n[platform.p.treasure-data]\n{kind}\n{rest}\n");
         let folder = folder(&[("landfall.toml", text.as_str()), ("td.key", "1/0123456789")]);
