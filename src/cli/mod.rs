@@ -1,7 +1,7 @@
 //! FLOOR 4, commands: the only place that names concrete choices and wires them together.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -18,6 +18,8 @@ pub mod exit;
 pub mod kinds;
 pub mod landings;
 pub mod live;
+pub mod paint;
+pub mod plain;
 mod progress;
 pub mod remote;
 #[cfg(feature = "sandbox")]
@@ -133,7 +135,7 @@ pub fn main() -> ExitCode {
         // Whoever reads stdout has seen enough (`| head`), and wants to hear of no error.
         Err(error) if exit::is_enough(&error) => ExitCode::from(exit::YES),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", plain::plain_lines(&format!("{error:#}")));
             ExitCode::from(exit::code_of(&error))
         }
     }
@@ -148,7 +150,7 @@ fn log(format: LogFormat, level: &str) {
     // A line that cannot be written is no reason to panic, which is what saying so on a closed stderr does.
     let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Text => log.with_ansi(paint::Paint::of(&io::stderr()).is_on()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
