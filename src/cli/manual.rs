@@ -3,11 +3,11 @@
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, ValueEnum};
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
@@ -66,13 +66,58 @@ pub fn completions(args: &CompletionsArgs) -> Result<u8> {
 
 /// `landfall man`.
 pub fn man(args: &ManArgs) -> Result<u8> {
-    if let Some(dir) = &args.dir {
-        let unwritable = || Usage(format!("pages cannot be written to `{}`", dir.display()));
-        fs::create_dir_all(dir).with_context(unwritable)?;
-        clap_mangen::generate_to(Cli::command(), dir).with_context(unwritable)?;
-        return Ok(YES);
-    }
+    // `help` says what the pages say.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let Some(dir) = &args.dir else {
+        return answered(io::stdout().write_all(&page(&command)?), YES);
+    };
+    let unwritable = || Usage(format!("pages cannot be written to `{}`", dir.display()));
+    fs::create_dir_all(dir).with_context(unwritable)?;
+    write_all(&command, dir).with_context(unwritable)?;
+    Ok(YES)
+}
+
+/// A page for a command, and for all below it.
+fn write_all(command: &Command, dir: &Path) -> io::Result<()> {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    fs::write(dir.join(format!("{name}.1")), page(command)?)?;
+    command.get_subcommands().try_for_each(|below| write_all(below, dir))
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
-    Man::new(Cli::command()).render(&mut page)?;
-    answered(io::stdout().write_all(&page), YES)
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(notes) = command.get_after_long_help().or(command.get_after_help()) {
+        writeln!(page, ".SH NOTES\n.nf")?;
+        notes.to_string().lines().try_for_each(|line| writeln!(page, "{}", as_it_is(line)))?;
+        writeln!(page, ".fi")?;
+    }
+    Ok(page)
+}
+
+/// A line that roff takes for no command and changes nothing in.
+fn as_it_is(line: &str) -> String {
+    let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+    format!("{guard}{}", line.replace('\\', "\\e").replace('-', "\\-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_stays_as_it_is_in_a_page() {
+        assert_eq!(as_it_is(".so x"), "\\&.so x");
+        assert_eq!(as_it_is("'a' \\n --b"), "\\&'a' \\en \\-\\-b");
+        assert_eq!(as_it_is("  plain · é"), "  plain · é");
+    }
 }

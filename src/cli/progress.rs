@@ -5,10 +5,11 @@ use std::{
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use terminal_size::{Width, terminal_size_of};
+use tokio::time::Instant;
 
 use super::paint::is_lively;
 

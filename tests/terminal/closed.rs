@@ -57,7 +57,7 @@ async fn what_was_found_here_keeps_its_exit_code() {
         assert_eq!(code_unread(landfall(&[&["replay", scenario], more].concat())).await, 1, "{more:?}");
     }
     let text = "[agent]\ndetect_within = \"1m\"\n[platform.p.treasure-data]\nendpoint = \"http://127.0.0.1:1\"\n\
-                api_key = { env = \"NONE\" }\ndatabase = \"d\"\nengine = \"presto\"\n[target.web.webhook]\n\
+                api_key = { env = \"NONE\" }\ndatabase = \"landfall\"\nengine = \"presto\"\n[target.web.webhook]\n\
                 [canary.c]\nplatforms = [\"p\"]\ntargets = [\"web\"]\nevery = \"1m\"\n";
     fs::write(&config, text).expect("written");
     let config = config.to_str().expect("UTF-8");

@@ -185,7 +185,7 @@ async fn bad_flags_are_said_and_write_nothing() {
         ),
         (&["--yes", "--platform-set", "api_key=1/hunter2"], "never the secret itself"),
         (&["--yes", "--platform-set", "api_key=-"], "api_key"),
-        (&["--yes", "--every", "sometimes"], "--every: `sometimes`"),
+        (&["--yes", "--every", "sometimes"], "--every: `every = \"sometimes\"` is not"),
         (&["--yes", "--deadline", "1s"], "deadline"),
         (&["--yes", "--listen", "here"], "--listen: that is not an address"),
         (&["--yes", "--platform", "trino", "--endpoint", "http://trino.example.com"], "password"),
@@ -243,16 +243,16 @@ async fn a_conversation_ends_with_a_config_that_passes_and_wrong_answers_are_ask
         ("table [landfall_canary]: ", "\n"),
         ("Every ", ""),
         ("[1m]: ", "often"),
-        ("`often`", ""),
+        ("is not a length of time", ""),
         ("[1m]: ", "30s"),
         ("[127.0.0.1:9440]: ", "\n"),
     ] {
-        terminal.until(question);
+        terminal.until(question).await;
         if !answer.is_empty() {
             terminal.types(&format!("{}\n", answer.trim_end()));
         }
     }
-    let (code, all) = terminal.ends();
+    let (code, all) = terminal.ends().await;
     assert_eq!(code, 0, "{all}");
     assert!(
         all.contains("2880 runs a day") && all.contains("file probes/lake.password") && all.contains("Next:"),
@@ -271,13 +271,13 @@ async fn a_conversation_that_is_broken_off_leaves_nothing() {
     let folder = all.path().join("mon");
     for (keys, code) in [("\x04", 2), ("\x03", 130)] {
         let mut terminal = asked(&folder);
-        terminal.until("Platform [treasure-data]: ");
+        terminal.until("Platform [treasure-data]: ").await;
         terminal.types("\n");
-        terminal.until("Target [postgresql]: ");
+        terminal.until("Target [postgresql]: ").await;
         terminal.types("\n");
-        terminal.until("Its name [presto]: ");
+        terminal.until("Its name [presto]: ").await;
         terminal.types(keys);
-        let (ended, all) = terminal.ends();
+        let (ended, all) = terminal.ends().await;
         assert_eq!(ended, code, "{all:?}");
         assert!(code != 2 || all.contains("broken off: nothing was written"), "{all:?}");
         assert!(!folder.exists());

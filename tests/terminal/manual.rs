@@ -26,9 +26,11 @@ async fn bash(script: &str) -> String {
 async fn bash_completes_commands_and_their_flags() {
     let registered = bash("complete -p landfall").await;
     assert!(registered.starts_with("complete ") && registered.contains("-F _landfall landfall"), "{registered}");
+    // As bash calls it: the command, the word, the word before.
     let complete = async |words: &str, at: usize| {
         let script = format!(
-            "COMP_WORDS=({words}) COMP_CWORD={at}; _landfall landfall \"${{COMP_WORDS[{at}]}}\" x; echo \"${{COMPREPLY[@]}}\""
+            "COMP_WORDS=({words}) COMP_CWORD={at}
+             _landfall landfall \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{at}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
         );
         bash(&script).await.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>()
     };
@@ -81,7 +83,7 @@ async fn every_command_has_a_page_that_man_understands() {
     for entry in fs::read_dir(&dir).expect("pages") {
         let path = entry.expect("a page").path();
         let mut command = Command::new("groff");
-        command.args(["-man", "-Tutf8", "-ww", "-z", "-rCHECKSTYLE=1"]).arg(&path);
+        command.args(["-Kutf8", "-man", "-Tutf8", "-ww", "-z"]).arg(&path);
         match command.output() {
             Ok(output) => {
                 let said = text(&output.stderr);

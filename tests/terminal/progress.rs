@@ -26,10 +26,10 @@ async fn a_verification_shows_a_bar_on_a_terminal_and_leaves_only_the_answer() {
     let token = [("LANDFALL_TOKEN", "t")];
     let mut terminal = Terminal::run(&["verify", "--agent", &agent.url], (24, 100), &token);
     let half = format!("{}{} 2 of 4 routes are clear, 0 bad · ", "█".repeat(10), "░".repeat(10));
-    terminal.until(&half);
-    terminal.until("\r\x1b[2K");
-    terminal.until("yes, nothing got worse");
-    let (code, all) = terminal.ends();
+    terminal.until(&half).await;
+    terminal.until("\r\x1b[2K").await;
+    terminal.until("yes, nothing got worse").await;
+    let (code, all) = terminal.ends().await;
     assert_eq!(code, 0, "{all:?}");
     let answer = &all[all.rfind("\r\x1b[2K").expect("wiped")..];
     assert!(!answer.contains('█'), "{answer:?}");
@@ -45,9 +45,9 @@ async fn a_verification_shows_a_bar_on_a_terminal_and_leaves_only_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_does_a_replay_with_many_seeds() {
     let mut terminal = Terminal::run(&["replay", "2015-08-24", "--seeds", "3"], (24, 100), &[]);
-    terminal.until("2015-08-24 ");
-    terminal.until("3 seeds · ");
-    let (code, all) = terminal.ends();
+    terminal.until("2015-08-24 ").await;
+    terminal.until("3 seeds · ").await;
+    let (code, all) = terminal.ends().await;
     assert_eq!(code, 0, "{all:?}");
     assert!(!all[all.rfind("\r\x1b[2K").expect("wiped")..].contains('█'), "{all:?}");
     let output = run(landfall(&["replay", "2015-08-24", "--seeds", "2", "--format", "json"])).await;
@@ -56,13 +56,13 @@ async fn so_does_a_replay_with_many_seeds() {
 }
 
 #[cfg(feature = "sandbox")]
-#[test]
-fn the_demo_shows_what_it_waits_for() {
+#[tokio::test]
+async fn the_demo_shows_what_it_waits_for() {
     let mut terminal = Terminal::run(&["demo", "--exit-after-recovery"], (40, 120), &[]);
-    terminal.until("canaries fly");
-    terminal.until(" of 18 landed · ");
-    terminal.until("\r\x1b[2K");
+    terminal.until("canaries fly").await;
+    terminal.until(" of 18 landed · ").await;
+    terminal.until("\r\x1b[2K").await;
     terminal.types("\x03");
-    let (code, all) = terminal.ends();
+    let (code, all) = terminal.ends().await;
     assert!(code == 3 && all.contains("interrupted before the story was told"), "{code}: {all:?}");
 }

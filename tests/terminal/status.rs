@@ -50,14 +50,14 @@ async fn status_says_it_in_a_sentence_and_then_the_worst_first() {
 async fn colour_is_for_terminals_only_and_never_alone() {
     let agent = lost().await;
     let (args, size) = (["status", "--agent", agent.url.as_str()], (24, 100));
-    let (code, coloured) = Terminal::run(&args, size, &[]).ends();
+    let (code, coloured) = Terminal::run(&args, size, &[]).ends().await;
     assert_eq!(code, 1, "{coloured}");
     assert!(coloured.contains("\x1b[1;31m✗ lost "), "{coloured:?}");
     for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-        let (_, plain) = Terminal::run(&args, size, &[environment]).ends();
+        let (_, plain) = Terminal::run(&args, size, &[environment]).ends().await;
         assert!(plain.contains("✗ lost ") && !plain.contains('\x1b'), "{environment:?}: {plain:?}");
     }
-    let (_, coloured) = Terminal::run(&args, size, &[("NO_COLOR", "")]).ends();
+    let (_, coloured) = Terminal::run(&args, size, &[("NO_COLOR", "")]).ends().await;
     assert!(coloured.contains("\x1b[1;31m"), "set to nothing is not set");
     let output = run(landfall(&["status", "--agent", &agent.url])).await;
     assert!(!text(&output.stdout).contains('\x1b'));
@@ -71,33 +71,33 @@ async fn a_watch_on_a_terminal_changes_in_place_outlives_the_agents_absence_and_
         (24, 100),
         &[("NO_COLOR", "1")],
     );
-    terminal.until("\x1b[?1049h");
-    terminal.until(LOST);
-    terminal.until("2 routes: 1 up, 1 down");
+    terminal.until("\x1b[?1049h").await;
+    terminal.until(LOST).await;
+    terminal.until("2 routes: 1 up, 1 down").await;
 
     says_routes(&agent, "green", FINE, &[route("presto", "landed"), route("hadoop1", "landed")]);
-    let frame = terminal.until(&format!("\x1b[H✓ {FINE}"));
+    let frame = terminal.until(&format!("\x1b[H✓ {FINE}")).await;
     assert!(!frame.contains("\x1b[2J"), "written over, not cleared first: {frame:?}");
-    terminal.until("2 routes: 2 up, 0 down");
+    terminal.until("2 routes: 2 up, 0 down").await;
 
     // Too low for all of it: the sentence and what is worst stay.
     terminal.resize(5);
-    terminal.until("… and 1 more of 2 routes");
+    terminal.until("… and 1 more of 2 routes").await;
     terminal.resize(24);
-    terminal.until("2 routes: 2 up");
+    terminal.until("2 routes: 2 up").await;
 
-    agent.says("GET /api/v1/routes", [Answer::nothing()]);
-    let away = terminal.until(&format!("✓ {FINE}"));
+    agent.says("GET /api/v1/routes", [Answer::breaks_off()]);
+    let away = terminal.until(&format!("✓ {FINE}")).await;
     let away =
-        if away.contains("no answer from the agent") { away } else { terminal.until("no answer from the agent") };
+        if away.contains("no answer from the agent") { away } else { terminal.until("no answer from the agent").await };
     assert!(away.contains("no answer from the agent"), "{away:?}");
-    terminal.until("as it was at ");
-    terminal.until("2 routes: 2 up");
+    terminal.until("as it was at ").await;
+    terminal.until("2 routes: 2 up").await;
     says_routes(&agent, "red", LOST, &[route("presto", "landed"), route("hadoop1", "lost")]);
-    terminal.until(&format!("\x1b[H✗ {LOST}"));
+    terminal.until(&format!("\x1b[H✗ {LOST}")).await;
 
     terminal.types("\x03");
-    let (code, all) = terminal.ends();
+    let (code, all) = terminal.ends().await;
     assert_eq!(code, 1, "the last answer's: {all:?}");
     assert!(all.trim_end().ends_with("\x1b[?7h\x1b[?25h\x1b[?1049l"), "{all:?}");
 }

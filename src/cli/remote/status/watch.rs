@@ -12,7 +12,7 @@ use serde_json::Value;
 use terminal_size::{Height, terminal_size_of};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{sleep, timeout},
 };
 
 use super::{Answer, Where, gather, table::Frame};
@@ -22,11 +22,14 @@ use crate::{
     cli::{
         Format,
         end::End,
-        exit::{self, UNSURE},
+        exit::{self, UNSURE, Unsure},
         paint::{Paint, is_lively, symbol},
         plain::{self, plain},
     },
 };
+
+/// Whoever watches wants to hear of an agent that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known by now.
 struct Known {
@@ -40,23 +43,27 @@ struct Known {
 pub(super) async fn watch(place: &Where, every: Duration) -> Result<u8> {
     let mut ended = pin!(End::of_commands().came());
     let mut resized = signal(SignalKind::window_change())?;
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Known { last: None, away: None };
     let mut shown: Box<dyn Show> = match place.format == Format::Text && is_lively(&io::stdout()) {
         true => Box::new(Screen::open()?),
         false => Box::new(Lines { format: place.format, last: None, is_away: false }),
     };
+    let ask = |after: Duration| {
+        Box::pin(async move {
+            sleep(after).await;
+            let late =
+                || Unsure(format!("no answer from the agent at {} within {} s", place.agent(), PATIENCE.as_secs()));
+            timeout(PATIENCE, gather(place)).await.unwrap_or_else(|_| Err(late().into()))
+        })
+    };
+    let mut asking = ask(Duration::ZERO);
     loop {
         tokio::select! {
             () = &mut ended => break,
             _ = resized.recv() => {}
-            _ = ticks.tick() => {
-                let answer = tokio::select! {
-                    () = &mut ended => break,
-                    answer = gather(place) => answer,
-                };
+            answer = &mut asking => {
                 known.learn(answer)?;
+                asking = ask(every);
             }
         }
         match shown.show(&known) {
