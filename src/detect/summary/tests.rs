@@ -1,3 +1,5 @@
+//! The sentence, state by state.
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;
