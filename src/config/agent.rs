@@ -28,7 +28,7 @@ use crate::{canary::Secret, http::Wire};
 /// API without a token tells everybody what runs here.
 const LISTEN: &str = "127.0.0.1:9440";
 /// What an address to listen on looks like, for schemas.
-const SOCKET: &str = "^.+:[0-9]{1,5}$";
+const SOCKET: &str = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
 /// Who the agent is, unless the config says otherwise.
 const NAME: &str = "landfall";
 /// The ledger, unless the config says otherwise.

@@ -51,7 +51,7 @@ fn section(text: &mut String, path: &str, level: usize, table: &Value, about: Op
     let is_kind = |name: &str| one_of_these(table).contains(&name);
     let keys: Vec<_> = properties(table).filter(|(name, _)| !is_kind(name)).collect();
     if !keys.is_empty() {
-        let _ = writeln!(text, "| key | type | default | |\n|---|---|---|---|");
+        let _ = writeln!(text, "| key | type | default | what it says |\n|---|---|---|---|");
     }
     for (name, schema) in keys {
         let required = table["required"].as_array().is_some_and(|required| required.iter().any(|key| key == name));
@@ -133,15 +133,12 @@ fn explained(schema: &Value) -> String {
     let about = inner["x-taplo"]["docs"]["enumValues"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let words = inner["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for (word, about) in words.zip(about) {
-        let _ = write!(text, " `{word}`: {}", lower(&one_line(about)));
+        // A name that explains itself is not explained.
+        if !about.trim_end_matches('.').eq_ignore_ascii_case(word) {
+            let _ = write!(text, " `{word}`: {}", one_line(about));
+        }
     }
     text
-}
-
-fn lower(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    let first = letters.next().map(|first| first.to_lowercase().collect::<String>()).unwrap_or_default();
-    first + letters.as_str()
 }
 
 fn one_line(text: &str) -> String {
@@ -153,42 +150,42 @@ fn rules(table: &Value) -> Vec<String> {
     let mut rules = Vec::new();
     let choices: Vec<Vec<&str>> = table["oneOf"].as_array().into_iter().flatten().map(required).collect();
     if !choices.is_empty() {
-        let of_kinds = if one_of_these(table).is_empty() { "" } else { ", a table of its own" };
-        let choices: Vec<String> = choices.iter().map(|keys| keyed(keys, "and")).collect();
-        rules.push(format!("Exactly one of: {}{of_kinds}.", choices.join("; ")));
+        let what = if one_of_these(table).is_empty() { "Exactly one of" } else { "Exactly one kind" };
+        let choices: Vec<String> = choices.iter().map(|keys| keyed(keys)).collect();
+        rules.push(format!("{what}: {}.", choices.join("; ")));
     }
     let not = &table["not"];
     let refused = not["anyOf"].as_array().into_iter().flatten().chain(not.get("required").map(|_| not));
     for refused in refused {
         if let Some(absent) = refused["properties"].as_object() {
             let keys: Vec<&str> = absent.keys().map(String::as_str).collect();
-            rules.push(format!("At least one of {}.", keyed(&keys, "and")));
+            rules.push(format!("At least one of {}.", keyed(&keys)));
         } else {
-            rules.push(format!("Not both {}.", keyed(&required(refused), "and")));
+            rules.push(format!("Not both {}.", keyed(&required(refused))));
         }
     }
     for (key, needed) in table["dependencies"].as_object().into_iter().flatten() {
         let needed: Vec<&str> = needed.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        rules.push(format!("`{key}` only with {}.", keyed(&needed, "and")));
+        rules.push(format!("`{key}` only with {}.", keyed(&needed)));
     }
     // What is required where a key says so, and where it does not.
     let mut rest = table;
     while let Some(chosen) = rest["if"]["properties"].as_object().and_then(|is| is.iter().next()) {
         let (key, word) = (chosen.0, &chosen.1["const"]);
-        rules.push(format!("`{key} = {word}` needs {}.", keyed(&required(&rest["then"]), "and")));
+        rules.push(format!("`{key} = {word}` needs {}.", keyed(&required(&rest["then"]))));
         rest = &rest["else"];
         if rest.get("if").is_none() {
-            rules.push(format!("Else {} are needed.", keyed(&required(rest), "and")));
+            rules.push(format!("Else {} are needed.", keyed(&required(rest))));
         }
     }
     rules
 }
 
 /// `a`, `b` and `c`.
-fn keyed(keys: &[&str], and: &str) -> String {
+fn keyed(keys: &[&str]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     match keys.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} {and} {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => keys.concat(),
     }
 }

@@ -22,7 +22,7 @@ use crate::canary::name::NAME;
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Where the keys of a table stand in the order of their type. JSON has none; the reference keeps it.
-pub(super) const ORDER: &str = "x-order";
+pub const ORDER: &str = "x-order";
 
 /// What a config file may hold.
 pub fn schema<P, T, N>(kinds: &Kinds<'_, P, T, N>) -> Value {
@@ -32,7 +32,7 @@ pub fn schema<P, T, N>(kinds: &Kinds<'_, P, T, N>) -> Value {
 }
 
 /// The same, with the order of keys.
-pub(super) fn ordered<P, T, N>(kinds: &Kinds<'_, P, T, N>) -> Value {
+pub fn ordered<P, T, N>(kinds: &Kinds<'_, P, T, N>) -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
     settings.meta_schema = None;

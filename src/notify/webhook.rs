@@ -46,6 +46,7 @@ use crate::{
     canary::{Secret, Timestamp},
     config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
     detect::Severity,
+    http::HEADER_NAME,
 };
 
 /// Messages in any minute; a chat takes about one a second.
@@ -67,6 +68,7 @@ pub struct Keys {
     secret: Option<Spanned<SecretSource>>,
     /// Headers of its own, by name.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
     headers: std::collections::BTreeMap<Spanned<String>, Spanned<Text>>,
     /// Says again this often what still goes on, at least a minute. Absent: never.
     #[schemars(extend("pattern" = Length::SOME))]

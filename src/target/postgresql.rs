@@ -64,8 +64,7 @@ pub struct Keys {
     /// Longest that a statement may take, from 100ms to 12s.
     #[schemars(extend("default" = Length(PATIENCE), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
-    /// How the agent proves that it can see: by a row of its own that it writes and reads back, or, with access that
-    /// may only read, by a row of an earlier run that it reads back.
+    /// How the agent proves that it can see.
     #[serde(default)]
     control: ControlBy,
 }

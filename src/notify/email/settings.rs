@@ -20,7 +20,6 @@ const MOST_ADDRESSES: usize = 50;
 /// Longest name in DNS.
 const LONGEST_HOST: usize = 253;
 
-/// The table as written.
 /// Mail, by SMTP.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -13,13 +13,14 @@ use self::checks::Checks;
 use super::{
     body::{Body, Node},
     dialect::Sql,
-    pointer::Pointer,
+    pointer::{POINTER, Pointer},
     request::Request,
     template::{Template, Word},
 };
 use crate::{
     canary::{Phase, Secret},
     config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
+    http::HEADER_NAME,
 };
 
 /// Longest wait for one answer, unless the config says otherwise.
@@ -56,6 +57,7 @@ pub struct Keys {
     secrets: BTreeMap<Spanned<String>, Spanned<SecretSource>>,
     /// Headers of every request.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
     headers: Texts,
     /// What `{output}` stands for, by the target's name.
     outputs: Option<Texts>,
@@ -98,6 +100,7 @@ macro_rules! request_keys {
             path: Spanned<String>,
             /// Headers of this request.
             #[serde(default)]
+            #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
             headers: Texts,
             /// A body in JSON, whose texts may have placeholders. Instead of `form`.
             json: Option<Spanned<Node>>,
@@ -124,25 +127,35 @@ macro_rules! request_keys {
 
 request_keys!(SubmitKeys by "POST" {
     /// Where the answer says which job it is, a JSON pointer: `/id`.
+    #[schemars(extend("pattern" = POINTER))]
     id: Spanned<String>,
     /// Where a 409 names the job that is there already.
+    #[schemars(extend("pattern" = POINTER))]
     existing_id: Option<Spanned<String>>,
 });
 request_keys!(FindKeys by "GET" {
     /// Where the answer says which job it is: `/jobs/0/id`.
+    #[schemars(extend("pattern" = POINTER))]
     id: Spanned<String>,
 });
 request_keys!(LookKeys by "GET" requiring { "phase": ["phases"], "phases": ["phase"] } {
     /// Where the answer says how the job is.
+    #[schemars(extend("pattern" = POINTER))]
     status: Spanned<String>,
     /// What its words mean; one of them must mean `done`.
-    #[schemars(extend("additionalProperties" = { "type": "string", "enum": Status::ALL.map(|(name, _)| name) }))]
+    #[schemars(extend(
+        "additionalProperties" = { "type": "string", "enum": Status::ALL.map(|(name, _)| name) },
+        "not" = { "additionalProperties": { "not": { "const": "done" } } },
+    ))]
     statuses: Spanned<Texts>,
     /// Where it says how many rows were written.
+    #[schemars(extend("pattern" = POINTER))]
     rows: Option<Spanned<String>>,
     /// Where it says what went wrong.
+    #[schemars(extend("pattern" = POINTER))]
     error: Option<Spanned<String>>,
     /// Where it says in which phase the job is.
+    #[schemars(extend("pattern" = POINTER))]
     phase: Option<Spanned<String>>,
     /// What those words mean.
     #[schemars(extend("additionalProperties" = { "type": "string", "enum": PHASES.map(|(name, _)| name) }))]

@@ -33,8 +33,7 @@ pub struct Keys {
     service: Option<Service>,
     /// What the names of all files begin with.
     prefix: Spanned<String>,
-    /// How the agent proves that it can see: by a row of its own that it writes and reads back, or, with access that
-    /// may only read, by a row of an earlier run that it reads back.
+    /// How the agent proves that it can see.
     #[schemars(extend("default" = ControlBy::default()))]
     control: Option<ControlBy>,
     /// Address of a service that is not the vendor's own. `s3`, `gcs`, `azblob`.

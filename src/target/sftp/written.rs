@@ -77,8 +77,7 @@ pub struct Keys {
     known_hosts: Option<Spanned<PathBuf>>,
     /// How the platform writes: `sftp://USER:PASSWORD@HOST/PATH`. Absent: as the agent does.
     result_url: Option<Spanned<SecretSource>>,
-    /// How the agent proves that it can see: by a row of its own that it writes and reads back, or, with access that
-    /// may only read, by a row of an earlier run that it reads back.
+    /// How the agent proves that it can see.
     #[schemars(extend("default" = ControlBy::default()))]
     control: Option<ControlBy>,
     /// What files hold.

@@ -43,8 +43,7 @@ pub struct Keys {
     table: Spanned<String>,
     /// Which engine reads: another than the one that writes.
     engine: Engine,
-    /// How the agent proves that it can see: by a row of its own that it writes and reads back, or by a row of an
-    /// earlier run.
+    /// How the agent proves that it can see.
     #[schemars(extend("default" = Control::DEFAULT))]
     control: Option<Control>,
     /// Of the reading jobs: -2 very low to 2 very high.
