@@ -15,10 +15,12 @@ use landfall::{cli::kinds::kinds, config, target::webhook::Intake};
 use serde_json::{Value as Json, json};
 
 /// Mistakes that no schema can see, by the file in `tests/bad`, and why not.
-const UNSEEN: [(&str, &str); 51] = [
+const UNSEEN: [(&str, &str); 53] = [
     ("agent-ca-bundle", "a file"),
     ("agent-coverage-every", "a length between others"),
     ("agent-drill-heartbeat", "what a cron expression or an address means"),
+    ("agent-in-a-probe", "which file it is"),
+    ("broken-probe", "what other files hold"),
     ("agent-hosts", "what a host is"),
     ("agent-intake-is-listen", "two keys that are the same"),
     ("agent-name-empty", "blanks"),

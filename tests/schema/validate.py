@@ -26,8 +26,8 @@ def wrong(text):
         value = plain(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         return f"not TOML: {error}"
-    errors = [f"{'.'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in validator.iter_errors(value)]
-    return "\n".join(errors) or None
+    error = next(validator.iter_errors(value), None)
+    return error and f"{'.'.join(map(str, error.absolute_path))}: {error.message[:200]}"
 
 
 json.dump([wrong(text) for text in asked["texts"]], sys.stdout)
