@@ -13,6 +13,9 @@ use reqwest::{
 
 use crate::canary::Timestamp;
 
+/// What a name of a header looks like, for schemas.
+pub const HEADER_NAME: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// How every HTTP client of the agent reaches the world.
 #[derive(Clone, Default)]
 pub struct Wire {

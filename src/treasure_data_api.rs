@@ -19,7 +19,7 @@ pub use self::{
     job::{JobId, Report, Status, read_time},
     query::{Query, QueryError},
     settings::{
-        Engine, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
+        Engine, NAME, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
     },
 };
 use crate::{

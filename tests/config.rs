@@ -34,7 +34,7 @@ fn shown(problems: &[Problem]) -> String {
 }
 
 /// Every broken config: `NAME.toml`, or `NAME/landfall.toml` where it takes several files.
-fn bad() -> Vec<(PathBuf, PathBuf)> {
+pub(crate) fn bad() -> Vec<(PathBuf, PathBuf)> {
     let mut cases: Vec<_> = fs::read_dir("tests/bad")
         .expect("the folder of broken configs")
         .map(|entry| entry.expect("readable").path())

@@ -38,6 +38,7 @@ mod report;
 mod sandbox_http;
 #[cfg(feature = "sandbox")]
 mod scenarios;
+mod schema;
 mod sftp;
 mod store;
 mod targets;

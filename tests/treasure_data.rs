@@ -155,8 +155,8 @@ every = "1m"
     let path = folder.path().join("landfall.toml");
     std::fs::write(&path, config).expect("written");
     let kinds: Kinds<'_, Arc<dyn Platform>, (), NoNotifier> = Kinds {
-        platforms: vec![Kind::new("treasure-data", treasure_data::MODES, treasure_data::open)],
-        targets: vec![Kind::new("nothing", &[], |_| Ok(()))],
+        platforms: vec![Kind::new::<treasure_data::Table>("treasure-data", treasure_data::MODES, treasure_data::open)],
+        targets: vec![Kind::new::<()>("nothing", &[], |_| Ok(()))],
         notifiers: vec![],
     };
     let options = Options { without_secrets: false, now: Timestamp::EPOCH };

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Longest name accepted. Names become parts of table names, URLs and metric labels, all of
 /// which have limits near 63 bytes.
 pub const LONGEST: usize = 63;
+/// What a name looks like, for schemas.
+pub const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$";
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

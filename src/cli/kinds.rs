@@ -22,28 +22,35 @@ use crate::{
 pub fn kinds(intake: &Arc<Intake>) -> Kinds<'_, Arc<dyn Platform>, Arc<dyn Target>, Arc<dyn Notifier>> {
     Kinds {
         platforms: vec![
-            Kind::new("treasure-data", treasure_data::MODES, treasure_data::open).keeping_a_diary(),
-            Kind::new("hiveserver2", hiveserver2::MODES, hiveserver2::open).naming_outputs().keeping_a_diary(),
-            Kind::new("http-job", http_job::MODES, http_job::open).naming_outputs_if_given(),
-            Kind::new("trino", trino::MODES, trino::open).naming_outputs().keeping_a_diary(),
+            Kind::new::<treasure_data::Table>("treasure-data", treasure_data::MODES, treasure_data::open)
+                .keeping_a_diary(),
+            Kind::new::<hiveserver2::Table>("hiveserver2", hiveserver2::MODES, hiveserver2::open)
+                .naming_outputs()
+                .keeping_a_diary(),
+            Kind::new::<http_job::Keys>("http-job", http_job::MODES, http_job::open).naming_outputs_if_given(),
+            Kind::new::<trino::Table>("trino", trino::MODES, trino::open).naming_outputs().keeping_a_diary(),
         ],
         targets: vec![
-            Kind::new("mysql", mysql::MODES, mysql::open).landing(mysql::SCHEMES, mysql::EXAMPLE),
-            Kind::new("object-store", object_store::MODES, object_store::open)
+            Kind::new::<mysql::Keys>("mysql", mysql::MODES, mysql::open).landing(mysql::SCHEMES, mysql::EXAMPLE),
+            Kind::new::<object_store::Keys>("object-store", object_store::MODES, object_store::open)
                 .landing(object_store::SCHEMES, object_store::EXAMPLE),
-            Kind::new("postgresql", postgresql::MODES, postgresql::open)
+            Kind::new::<postgresql::Keys>("postgresql", postgresql::MODES, postgresql::open)
                 .landing(postgresql::SCHEMES, postgresql::EXAMPLE),
-            Kind::new("sftp", sftp::MODES, sftp::open).landing(sftp::SCHEMES, sftp::EXAMPLE),
-            Kind::new("treasure-data-table", treasure_data_table::MODES, treasure_data_table::open)
-                .landing(treasure_data_table::SCHEMES, treasure_data_table::EXAMPLE),
-            Kind::new("webhook", webhook::MODES, |opening| webhook::open(opening, intake))
+            Kind::new::<sftp::Keys>("sftp", sftp::MODES, sftp::open).landing(sftp::SCHEMES, sftp::EXAMPLE),
+            Kind::new::<treasure_data_table::Keys>(
+                "treasure-data-table",
+                treasure_data_table::MODES,
+                treasure_data_table::open,
+            )
+            .landing(treasure_data_table::SCHEMES, treasure_data_table::EXAMPLE),
+            Kind::new::<webhook::Keys>("webhook", webhook::MODES, |opening| webhook::open(opening, intake))
                 .landing(webhook::SCHEMES, webhook::EXAMPLE),
         ],
         notifiers: vec![
-            Kind::new("alertmanager", &[], notify::alertmanager::open),
-            Kind::new("email", &[], notify::email::open),
-            Kind::new("pagerduty", &[], notify::pagerduty::open),
-            Kind::new("webhook", &[], notify::webhook::open),
+            Kind::new::<notify::alertmanager::Keys>("alertmanager", &[], notify::alertmanager::open),
+            Kind::new::<notify::email::Keys>("email", &[], notify::email::open),
+            Kind::new::<notify::pagerduty::Keys>("pagerduty", &[], notify::pagerduty::open),
+            Kind::new::<notify::webhook::Keys>("webhook", &[], notify::webhook::open),
         ],
     }
 }

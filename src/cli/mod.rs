@@ -29,6 +29,7 @@ pub mod replay;
 pub mod run;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod schema;
 pub mod seeds;
 pub mod systemd;
 pub mod verify;
@@ -83,6 +84,7 @@ enum Command {
     Verify(verify::Args),
     Blame(blame::Args),
     Seeds(seeds::Args),
+    Schema(schema::Args),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Args),
     Deploy(remote::DeployArgs),
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => block_on(verify::verify(args)),
         Command::Blame(args) => blame::blame(&args),
         Command::Seeds(args) => seeds::seeds(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Deploy(args) => block_on(remote::deploy(args)),
         Command::Incidents(args) => block_on(remote::incidents(args)),
         Command::Coverage(args) => block_on(coverage::coverage(args)),

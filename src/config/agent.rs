@@ -7,8 +7,8 @@ use std::{
 };
 
 use reqwest::Url;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     Options,
@@ -16,8 +16,10 @@ use super::{
     length::Length,
     plan::{AgentPlan, UpkeepPlan},
     problem::Problems,
+    schema::keys_in_order,
     secret::{SecretSource, UrlSource},
     section::{Section, secret},
+    spanned::Spanned,
     upkeep,
 };
 use crate::{canary::Secret, http::Wire};
@@ -25,6 +27,14 @@ use crate::{canary::Secret, http::Wire};
 /// Where pages, API and metrics are unless the config says otherwise: this machine only, since the
 /// API without a token tells everybody what runs here.
 const LISTEN: &str = "127.0.0.1:9440";
+/// What an address to listen on looks like, for schemas.
+pub(super) const SOCKET: &str = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
+/// Who the agent is, unless the config says otherwise.
+const NAME: &str = "landfall";
+/// The ledger, unless the config says otherwise.
+const STORE: &str = "landfall.db";
+/// The folder of probes, unless the config says otherwise.
+const PROBES: &str = "probes";
 /// What customers use changes from day to day, not from minute to minute.
 const COVERAGE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// A look at a large account takes minutes.
@@ -36,24 +46,47 @@ const LONGEST_LINK: usize = 1_000;
 /// Longest name in DNS.
 const LONGEST_HOST: usize = 253;
 
-/// The table as written.
-#[derive(Default, Deserialize)]
+/// The agent itself. It stands in the config file, not in the files of probes.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>)]
+pub(super) struct Written {
+    /// Who this agent is, in pages, metrics and notifications.
+    #[schemars(transform = text_of, extend("default" = NAME))]
     name: Option<Spanned<String>>,
+    /// Where pages, API and metrics are.
+    #[schemars(extend("default" = LISTEN, "pattern" = SOCKET))]
     listen: Option<Spanned<String>>,
+    /// Names by which people reach the pages, beside `listen`: `mon.example.com`, behind a proxy.
     hosts: Option<Vec<Spanned<String>>>,
+    /// Where people reach the pages: notifications link to it.
     url: Option<Spanned<String>>,
+    /// What to do when somebody is paged: notifications link to it.
     runbook: Option<Spanned<String>>,
+    /// A listener of its own for what platforms deliver over HTTP, and for nothing else. Absent: they deliver on `listen`.
+    #[schemars(extend("pattern" = SOCKET))]
     intake: Option<Spanned<String>>,
+    /// The ledger, a file of SQLite.
+    #[schemars(extend("default" = STORE, "pattern" = "^(?!.*://).+$"))]
     store: Option<Spanned<String>>,
+    /// The folder of probes: every `*.toml` in it is read as well.
+    #[schemars(extend("default" = PROBES))]
     probes: Option<Spanned<PathBuf>>,
+    /// How soon every total fault must page; `landfall check` proves it.
+    #[schemars(extend("pattern" = Length::SOME))]
     detect_within: Option<Spanned<Length>>,
+    /// What whoever changes something must show. Absent: nobody can.
     token: Option<Spanned<SecretSource>>,
+    /// The proxy to the world: `http://HOST:PORT`, or https, socks5. With a password in it, its place.
     proxy: Option<Spanned<UrlSource>>,
+    /// A PEM file with further CAs, beside those of the system.
     ca_bundle: Option<Spanned<PathBuf>>,
+    /// When notifiers are tried out: a drill that somebody confirms.
     drill: Option<upkeep::Drill>,
+    /// A sign of life that is sent to a service which pages when it stays away.
     heartbeat: Option<upkeep::Heartbeat>,
+    /// How often it is looked up what customers use and nothing watches: `0s` for never, else at least 10m.
+    #[schemars(extend("default" = Length(COVERAGE_EVERY)))]
     coverage_every: Option<Spanned<Length>>,
 }
 
@@ -81,7 +114,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         reading.wrong(at, "`intake` is the same as `listen`", hint);
     }
     let plan = AgentPlan {
-        name: written.name.as_ref().map_or("landfall".to_owned(), |name| reading.name(name)),
+        name: written.name.as_ref().map_or(NAME.to_owned(), |name| reading.name(name)),
         listen,
         hosts: written.hosts.iter().flatten().filter_map(|host| reading.host(host)).collect(),
         url: written.url.as_ref().and_then(|url| reading.link("url", url)),
@@ -110,7 +143,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
     };
     let plan = AgentPlan { upkeep, ..plan };
     let probes_at = written.probes.as_ref().map(Spanned::span);
-    let probes = section.path(written.probes.as_ref().map_or(Path::new("probes"), |probes| probes.get_ref()));
+    let probes = section.path(written.probes.as_ref().map_or(Path::new(PROBES), |probes| probes.get_ref()));
     Agent { plan, probes, probes_at }
 }
 
@@ -167,7 +200,7 @@ impl Reading<'_> {
     }
 
     fn store(&mut self, store: Option<&Spanned<String>>) -> PathBuf {
-        let Some(store) = store else { return self.section.path(Path::new("landfall.db")) };
+        let Some(store) = store else { return self.section.path(Path::new(STORE)) };
         let hint = "name a file: \"landfall.db\"";
         match store.get_ref().split_once("://") {
             Some(("postgresql" | "postgres", _)) => {
@@ -263,6 +296,17 @@ pub(super) fn check_text(text: &str) -> Result<(), &'static str> {
         return Err("has control characters");
     }
     Ok(())
+}
+
+/// The same for schemas.
+pub(super) fn text() -> serde_json::Value {
+    let pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$";
+    serde_json::json!({ "type": "string", "maxLength": LONGEST_TEXT, "pattern": pattern })
+}
+
+/// Makes the schema of a string that of such a text.
+pub(super) fn text_of(schema: &mut schemars::Schema) {
+    schema.ensure_object().extend(text().as_object().cloned().unwrap_or_default());
 }
 
 /// The start of a text, for a message.

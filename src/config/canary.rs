@@ -2,12 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     Options, agent::brief, declared::Declared, decode::decode, labels, length::Length, named::Known, near,
-    plan::CanaryPlan, problem::Problems,
+    plan::CanaryPlan, problem::Problems, schema::keys_in_order, spanned::Spanned, upkeep::UTC,
 };
 use crate::canary::{
     CanaryName, Labels, Mode, PlatformName, Route, RouteId, Sample, Schedule, TargetName, sample::SEED_COLUMNS,
@@ -15,36 +15,67 @@ use crate::canary::{
 };
 use std::time::Duration;
 
+/// How rows are written, unless the config says otherwise.
+const MODE: Mode = Mode::Append;
 /// Rows that customers wait for are late after this.
-const OBJECTIVE: Duration = Duration::from_secs(120);
+pub(super) const OBJECTIVE: Duration = Duration::from_secs(120);
 /// Nothing that lands does so later than this on a good day.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub(super) const DEADLINE: Duration = Duration::from_secs(300);
 /// Shortest interval: a run costs a query.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Most names in one list that are told to be unknown.
 const MOST_UNKNOWN: usize = 20;
 
-/// The table as written.
-#[derive(Default, Deserialize)]
+/// What is sent and how often. The product of its three lists is its routes.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>, extend(
+    "oneOf" = [{ "required": ["every"] }, { "required": ["cron"] }],
+    "dependencies" = { "timezone": ["cron"] },
+))]
+pub(super) struct Written {
+    /// Names of platforms.
+    #[schemars(required, extend("minItems" = 1, "uniqueItems" = true))]
     platforms: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Names of targets.
+    #[schemars(required, extend("minItems" = 1, "uniqueItems" = true))]
     targets: Option<Spanned<Vec<Spanned<String>>>>,
+    /// How rows are written.
+    #[schemars(extend("default" = [MODE], "minItems" = 1, "uniqueItems" = true))]
     modes: Option<Spanned<Vec<Spanned<Mode>>>>,
+    /// A run of each route this often, at least 1s. Instead of `cron`.
+    #[schemars(extend("pattern" = Length::SOME))]
     every: Option<Spanned<Length>>,
+    /// When each route has a run: minute, hour, day, month, weekday. Instead of `every`.
     cron: Option<Spanned<String>>,
+    /// Of `cron`.
+    #[schemars(extend("default" = UTC))]
     timezone: Option<Spanned<String>>,
+    /// Rows must be there this long after the submit, else the run is late.
+    #[schemars(extend("default" = Length(OBJECTIVE), "pattern" = Length::SOME))]
     objective: Option<Spanned<Length>>,
+    /// When waiting ends, longer than `objective`: what is not there then is lost.
+    #[schemars(extend("default" = Length(DEADLINE), "pattern" = Length::SOME))]
     deadline: Option<Spanned<Length>>,
+    /// What the rows of a run are.
     sample: Option<SampleTable>,
+    /// Labels of its routes, after those of platform and target.
+    #[schemars(transform = labels::describe)]
     labels: Option<labels::Written>,
+    /// Leaves out what a platform or target cannot do, instead of refusing it.
+    #[schemars(extend("default" = false))]
     skip_impossible: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>)]
 struct SampleTable {
+    /// How many; 20 show every hard value.
+    #[schemars(extend("default" = Sample::DEFAULT_ROWS), range(min = 1, max = Sample::MOST_ROWS))]
     rows: Option<Spanned<i64>>,
+    /// Columns that are left out, for what a platform or target cannot carry.
+    #[schemars(extend("items" = { "type": "string", "enum": SEED_COLUMNS.map(|column| column.name) }))]
     without: Option<Vec<Spanned<String>>>,
 }
 
@@ -182,7 +213,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
     }
 
     fn cron(&mut self, cron: &Spanned<String>, timezone: Option<&Spanned<String>>) -> Option<Schedule> {
-        let zone = timezone.map_or("UTC", |zone| zone.get_ref());
+        let zone = timezone.map_or(UTC, |zone| zone.get_ref());
         let (at, what, hint) = match Schedule::cron(cron.get_ref(), zone, self.reader.options.now) {
             Ok(schedule) => {
                 let now = self.reader.options.now;
@@ -309,7 +340,7 @@ impl<'b, 't> Reading<'_, 'b, 't> {
 
     fn modes(&mut self, written: Option<Spanned<Vec<Spanned<Mode>>>>) -> Vec<Spanned<Mode>> {
         let Some(written) = written else {
-            return if self.is_wrong("modes") { Vec::new() } else { vec![Spanned::new(0..0, Mode::Append)] };
+            return if self.is_wrong("modes") { Vec::new() } else { vec![Spanned::new(0..0, MODE)] };
         };
         if written.get_ref().is_empty() {
             self.wrong(written.span(), "`modes` is empty", "write modes = [\"append\"], or leave it away");

@@ -2,17 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     agent::brief,
-    canary::{Reader, Reading, can, reaches},
+    canary::{DEADLINE, OBJECTIVE, Reader, Reading, can, reaches},
     declared::Declared,
     decode::decode,
     labels,
     length::Length,
     plan::CanaryPlan,
+    schema::keys_in_order,
+    spanned::Spanned,
+    upkeep::UTC,
 };
 use crate::canary::{
     CanaryName, LabelName, Labels, Mode, Route, Sample, Schedule, Timestamp,
@@ -31,20 +34,44 @@ const HOURS: u32 = 3;
 /// The ledger keeps every green run for six hours, and the present hour is not over.
 const MOST_HOURS: u32 = 5;
 
-/// The table as written.
-#[derive(Default, Deserialize)]
+/// The agent's own report, made and brought by the platforms that it watches.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>, extend(
+    "not" = { "required": ["every", "cron"] },
+    "dependencies" = { "timezone": ["cron"] },
+))]
+pub(super) struct Written {
+    /// Names of platforms that take rows of the agent's own.
+    #[schemars(required, extend("minItems" = 1, "uniqueItems" = true))]
     platforms: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Names of targets, where the report lands.
+    #[schemars(required, extend("minItems" = 1, "uniqueItems" = true))]
     targets: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A report this often, at least 1s. Absent, and no `cron`: every 5m.
+    #[schemars(extend("default" = Length(EVERY), "pattern" = Length::SOME))]
     every: Option<Spanned<Length>>,
+    /// When there is a report. Instead of `every`.
     cron: Option<Spanned<String>>,
+    /// Of `cron`.
+    #[schemars(extend("default" = UTC))]
     timezone: Option<Spanned<String>>,
+    /// A report must be there this long after the submit, else it is late.
+    #[schemars(extend("default" = Length(OBJECTIVE), "pattern" = Length::SOME))]
     objective: Option<Spanned<Length>>,
+    /// When waiting ends, longer than `objective`.
+    #[schemars(extend("default" = Length(DEADLINE), "pattern" = Length::SOME))]
     deadline: Option<Spanned<Length>>,
+    /// Labels of its routes.
+    #[schemars(transform = labels::describe)]
     labels: Option<labels::Written>,
+    /// The table of the agent's entries on a platform; the day follows.
+    #[schemars(extend("default" = TABLE, "pattern" = "^[a-z_][a-z0-9_]{0,99}$"))]
     table: Option<Spanned<String>>,
+    /// Hours in a report.
+    #[schemars(extend("default" = HOURS), range(min = 1, max = MOST_HOURS))]
     hours: Option<Spanned<i64>>,
+    /// How long after entries were written a query sees them. Absent: as the platform's kind needs it.
     settles: Option<Spanned<Length>>,
 }
 

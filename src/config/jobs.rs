@@ -1,13 +1,15 @@
 //! `jobs` of a platform and `schemes` of a target: how customers' jobs, as a platform remembers them, map to
 //! what is watched.
 
-use toml::Spanned;
+use schemars::Schema;
+use serde_json::json;
 
 use super::{
-    agent::{brief, check_text},
+    agent::{brief, check_text, text},
     declared::Declared,
     labels,
     problem::Problems,
+    spanned::Spanned,
 };
 use crate::detect::incident::LabelSet;
 
@@ -18,6 +20,24 @@ pub const ACCOUNT: &str = "account";
 const MOST: usize = 64;
 /// Longest scheme: that of `treasure_data` is the longest in use.
 const LONGEST_SCHEME: usize = 32;
+
+/// What `jobs` is, for schemas: a set has a field beside [`ACCOUNT`].
+pub(super) fn describe_fields(schema: &mut Schema) {
+    let set = json!({
+        "type": "object",
+        "additionalProperties": text(),
+        "not": { "propertyNames": { "const": ACCOUNT } },
+    });
+    schema.insert("items".to_owned(), set);
+    schema.insert("maxItems".to_owned(), MOST.into());
+}
+
+/// What `schemes` is, for schemas.
+pub(super) fn describe_schemes(schema: &mut Schema) {
+    let pattern = format!("^[a-z0-9+._-]{{1,{LONGEST_SCHEME}}}$");
+    schema.insert("items".to_owned(), json!({ "type": "string", "pattern": pattern }));
+    schema.insert("maxItems".to_owned(), MOST.into());
+}
 
 /// The sets of fields of `jobs`.
 pub(super) fn fields(

@@ -1,19 +1,21 @@
 //! Labels as written: `labels = { engine = "hive", worker = "v5" }`, in the order of the file.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use toml::Spanned;
+use serde_json::json;
 
 use super::{
-    agent::{brief, check_text},
+    agent::{brief, check_text, text},
     problem::Problems,
     section::Section,
+    spanned::Spanned,
 };
-use crate::canary::{LabelName, Labels};
+use crate::canary::{LabelName, Labels, name::NAME};
 
 /// Names of a route's own facets, which labels cannot have.
 const TAKEN: [&str; 4] = ["canary", "platform", "target", "mode"];
@@ -24,6 +26,24 @@ const MOST: usize = 16;
 /// Names and values with their places, in the order of the file.
 #[derive(Default)]
 pub(super) struct Written(Vec<(Spanned<String>, Spanned<String>)>);
+
+impl JsonSchema for Written {
+    fn schema_name() -> Cow<'static, str> {
+        "Pairs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+/// What labels are, for schemas: names and values of their own shape.
+pub(super) fn describe(schema: &mut Schema) {
+    let names = json!({ "pattern": NAME, "not": { "enum": TAKEN } });
+    schema.insert("propertyNames".to_owned(), names);
+    schema.insert("additionalProperties".to_owned(), text());
+    schema.insert("maxProperties".to_owned(), MOST.into());
+}
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

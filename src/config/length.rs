@@ -1,9 +1,10 @@
 //! Lengths of time as written in a file: an integer and a unit.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, Unexpected, Visitor},
 };
 
@@ -14,6 +15,39 @@ use crate::canary::time::{DurationError, parse_duration};
 /// so that the same mistake is answered the same way everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Length(pub Duration);
+
+impl Length {
+    /// What one looks like, for schemas.
+    pub const ANY: &str = "^[0-9]+(ms|s|m|h|d)$";
+    /// The same of one that is more than nothing.
+    pub const SOME: &str = "^0*[1-9][0-9]*(ms|s|m|h|d)$";
+}
+
+/// As it is written in a file, in the largest unit that says it.
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+        let (each, unit) = units.into_iter().find(|(each, _)| millis.is_multiple_of(*each)).unwrap_or((1, "ms"));
+        write!(f, "{}{unit}", millis / each)
+    }
+}
+
+impl Serialize for Length {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl JsonSchema for Length {
+    fn schema_name() -> Cow<'static, str> {
+        "Length".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": Self::ANY })
+    }
+}
 
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

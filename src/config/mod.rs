@@ -4,7 +4,8 @@
 //! A file is read (`file`), its tables are merged with those of the other files (`declared`), and
 //! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, and with `notify`
 //! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the
-//! routes), `dogfood`, `silence`, `upkeep` (drills and the heartbeat), `web` (the public page).
+//! routes), `dogfood`, `silence`, `upkeep` (drills and the heartbeat), `web` (the public page). What all of that
+//! looks like is told by the same types: to editors (`schema`), and to people (`reference`).
 
 mod agent;
 mod canary;
@@ -20,10 +21,13 @@ mod near;
 mod notify;
 pub mod plan;
 pub mod problem;
+pub mod reference;
+pub mod schema;
 mod secret;
 pub mod section;
 mod select;
 mod silence;
+mod spanned;
 mod upkeep;
 mod web;
 
@@ -43,9 +47,11 @@ pub use plan::{
     SilenceTime, TargetCaps, TargetPlan, UpkeepPlan, worst_detection,
 };
 pub use problem::{Problem, Problems};
+pub use schema::{keys_in_order, schema};
 pub use secret::{PLACEHOLDER, SecretSource};
 pub use section::{Kind, Kinds, Opening, Outputs, Section};
 pub use select::check_selector;
+pub use spanned::Spanned;
 
 use crate::canary::{CanaryName, Route, RouteId, Timestamp, report::DOGFOOD};
 

@@ -1,6 +1,7 @@
 //! `[platform.NAME]`, `[target.NAME]`, `[notify.NAME]` (its own keys: `notify`): a few keys of their
 //! own, and exactly one kind's table, which the kind's driver decodes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{
     Spanned,
@@ -16,7 +17,9 @@ use super::{
     jobs, labels, near,
     plan::{AgentPlan, PlatformPlan, TargetCaps, TargetPlan},
     problem::Problems,
+    schema::keys_in_order,
     section::{Kind, Opening, Outputs, Section},
+    spanned::Spanned as Own,
 };
 use crate::canary::{Mode, NameError, PlatformName, TargetName};
 
@@ -25,24 +28,42 @@ const PER_HOUR: u32 = 3600;
 /// More runs at once than this wait for a cluster's queue, not for its Result Output.
 const IN_FLIGHT: u32 = 20;
 
-/// Keys of `[platform.NAME]`.
-#[derive(Default, Deserialize)]
+/// A system that accepts queries and can push their results out.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct PlatformTable {
+#[schemars(transform = keys_in_order::<Self>)]
+pub(super) struct PlatformTable {
+    /// How a fault is named: whatever can break on its own deserves one.
+    #[schemars(transform = labels::describe)]
     labels: Option<labels::Written>,
-    in_flight: Option<Spanned<i64>>,
-    per_hour: Option<Spanned<i64>>,
-    jobs: Option<Vec<Spanned<labels::Written>>>,
+    /// Most runs at once.
+    #[schemars(extend("default" = IN_FLIGHT), range(min = 1, max = u32::MAX))]
+    in_flight: Option<Own<i64>>,
+    /// Most runs begun in an hour, whatever happens.
+    #[schemars(extend("default" = PER_HOUR), range(min = 1, max = u32::MAX))]
+    per_hour: Option<Own<i64>>,
+    /// Which customers' jobs run there, for `landfall impact`: sets of fields as the platform's list of jobs has them.
+    #[schemars(transform = jobs::describe_fields)]
+    jobs: Option<Vec<Own<labels::Written>>>,
 }
 
-/// Keys of `[target.NAME]`.
-#[derive(Default, Deserialize)]
+/// An external place where results should land.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TargetTable {
+#[schemars(transform = keys_in_order::<Self>)]
+pub(super) struct TargetTable {
+    /// How a fault is named.
+    #[schemars(transform = labels::describe)]
     labels: Option<labels::Written>,
-    rows_per_hour: Option<Spanned<i64>>,
-    reads_per_hour: Option<Spanned<i64>>,
-    schemes: Option<Vec<Spanned<String>>>,
+    /// Most rows that canaries send it in an hour; runs beyond that are skipped. Absent: no limit.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    rows_per_hour: Option<Own<i64>>,
+    /// Most looks for runs in an hour, spread evenly. Absent: no limit.
+    #[schemars(range(min = TargetCaps::LEAST_READS, max = u32::MAX))]
+    reads_per_hour: Option<Own<i64>>,
+    /// Schemes of customers' Result Output addresses that lead there, for `landfall impact`.
+    #[schemars(transform = jobs::describe_schemes)]
+    schemes: Option<Vec<Own<String>>>,
 }
 
 /// Keys that hold a table and are no kinds.
@@ -138,7 +159,7 @@ impl Reader<'_> {
     }
 
     /// A cap: a whole number, at least 1, since with none of them nothing would ever run.
-    fn cap(&mut self, declared: &Declared<'_>, key: &str, written: Option<Spanned<i64>>, default: u32) -> u32 {
+    fn cap(&mut self, declared: &Declared<'_>, key: &str, written: Option<Own<i64>>, default: u32) -> u32 {
         let Some(written) = written else { return default };
         let number = *written.get_ref();
         u32::try_from(number).ok().filter(|n| *n > 0).unwrap_or_else(|| {
@@ -153,7 +174,7 @@ impl Reader<'_> {
     }
 
     /// A limit that is not there unless it is written, and is never below `least`.
-    fn limit(&mut self, declared: &Declared<'_>, key: &str, written: Option<Spanned<i64>>, least: u32) -> Option<u32> {
+    fn limit(&mut self, declared: &Declared<'_>, key: &str, written: Option<Own<i64>>, least: u32) -> Option<u32> {
         let written = written?;
         let number = *written.get_ref();
         let limit = u32::try_from(number).ok().filter(|n| *n >= least);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     declared::Declared,
@@ -11,21 +11,30 @@ use super::{
     length::Length,
     named, near,
     plan::{NotifierPlan, Rules},
+    schema::keys_in_order,
     section::Kind,
     select::check_selector,
+    spanned::Spanned,
 };
 use crate::{
     canary::{NotifierName, Route, Selector},
     detect::Severity,
 };
 
-/// Keys of `[notify.NAME]`.
-#[derive(Default, Deserialize)]
+/// Who is told of incidents, and of which. One without rules is told of all.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>, extend("dependencies" = { "second_after": ["second"] }))]
+pub(super) struct Written {
+    /// Of which severities; empty: only in the place of another notifier.
+    #[schemars(extend("default" = Rules::default().severities))]
     severities: Option<Vec<Severity>>,
+    /// Only of incidents that hit such a route: labels, canary, platform, target or mode as routes have them.
     r#where: Option<Spanned<labels::Written>>,
+    /// The notifier that is told as well when this one refuses, or fails for `second_after`.
     second: Option<Spanned<String>>,
+    /// How long this one may fail before that.
+    #[schemars(extend("default" = Length(Rules::default().second_after)))]
     second_after: Option<Spanned<Length>>,
 }
 

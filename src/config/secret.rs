@@ -1,11 +1,13 @@
 //! Secrets as they are written: the name of a place that holds one, never the secret itself.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::Read,
     path::{Path, PathBuf},
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -20,6 +22,29 @@ pub struct SecretSource {
     pub env: Option<String>,
     /// A file, relative to the config file; one trailing newline is dropped.
     pub file: Option<PathBuf>,
+}
+
+impl JsonSchema for SecretSource {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "env": { "type": "string", "minLength": 1, "description": "An environment variable." },
+                "file": {
+                    "type": "string",
+                    "description": "A file, relative to this one; one newline at its end is dropped.",
+                },
+            },
+            "additionalProperties": false,
+            // Exactly one of them.
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
+    }
 }
 
 /// Stands for every secret under `--no-secrets`. It looks like a word, so that checks of shape
@@ -62,6 +87,8 @@ impl<'de> Deserialize<'de> for SecretSource {
 }
 
 /// A URL as written: in the open, or where it is kept if something in it is secret.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum UrlSource {
     Url(String),
     Secret(SecretSource),

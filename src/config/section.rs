@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
-use toml::{Spanned, de::DeTable};
+use toml::de::DeTable;
 
 use super::{
     decode,
@@ -15,6 +16,7 @@ use super::{
     plan::AgentPlan,
     problem::{Problem, Problems, place},
     secret::{PLACEHOLDER, SecretSource},
+    spanned::Spanned,
 };
 use crate::{
     canary::{Mode, Secret},
@@ -28,7 +30,7 @@ pub struct Section<'a> {
     /// The file and its whole text.
     pub file: &'a Text,
     /// The table, spans kept.
-    pub table: Spanned<DeTable<'a>>,
+    pub table: toml::Spanned<DeTable<'a>>,
 }
 
 /// What a driver is opened with. Opening never touches the network.
@@ -50,6 +52,8 @@ pub struct Opening<'a> {
 pub struct Kind<'a, T> {
     /// The name in config: the driver file's name with `-` for `_`.
     pub name: &'static str,
+    /// What its own table looks like, by the type that decodes it.
+    pub table: fn(&mut SchemaGenerator) -> Schema,
     /// Decodes the section and opens the driver.
     #[expect(clippy::type_complexity, reason = "the one place where a kind's opener is spelled out")]
     pub open: Box<dyn Fn(&Opening<'_>) -> Result<T, Problems> + 'a>,
@@ -76,14 +80,15 @@ pub enum Outputs {
 }
 
 impl<'a, T> Kind<'a, T> {
-    /// A row of a list of kinds.
-    pub fn new(
+    /// A row of a list of kinds. `W` is the type that the opener decodes the kind's own table into.
+    pub fn new<W: JsonSchema>(
         name: &'static str,
         modes: &'static [Mode],
         open: impl Fn(&Opening<'_>) -> Result<T, Problems> + 'a,
     ) -> Self {
         Self {
             name,
+            table: SchemaGenerator::subschema_for::<W>,
             open: Box::new(open),
             modes,
             outputs: Outputs::Addressed,
@@ -136,9 +141,10 @@ impl<P, T, N> Kinds<'_, P, T, N> {
 
 impl Section<'_> {
     /// Decodes the table. Unknown keys, wrong types and wrong values are problems with their place.
-    /// `T` derives `Deserialize` with `deny_unknown_fields`, keeps `Spanned` values where it checks
+    /// `T` derives `Deserialize` with `deny_unknown_fields`, and `JsonSchema` with
+    /// [`keys_in_order`](super::keys_in_order), keeps `Spanned` values where it checks
     /// them later, [`Length`](super::Length) for lengths of time and [`SecretSource`] for secrets.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problems> {
+    pub fn decode<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Problems> {
         let decoded = decode::decode(&self.table, self.table.span());
         match decoded.value {
             Some(value) if decoded.complaints.is_empty() => Ok(value),

@@ -2,19 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     Options,
-    agent::{brief, check_text},
+    agent::{brief, check_text, text_of},
     decode::decode,
     labels,
     length::Length,
     plan::{SilencePlan, SilenceTime},
     problem::Problems,
+    schema::keys_in_order,
     section::Section,
     select::check_selector,
+    spanned::Spanned,
     upkeep,
 };
 use crate::canary::{Route, Selector, Timestamp};
@@ -25,18 +27,37 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 const LONGEST_RECURRING: Duration = Duration::from_secs(7 * 86_400);
 const SHORTEST: Duration = Duration::from_secs(60);
 /// Most of them.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
+/// What a time with its zone looks like, for schemas.
+const TIME: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}.*([Zz]|[+-][0-9]{2}:[0-9]{2})$";
 
-/// The table as written.
-#[derive(Default, Deserialize)]
+/// When nobody is paged of some routes: once, or again and again.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>, extend("oneOf" = [
+    { "required": ["from", "until"], "properties": { "cron": false, "lasts": false, "timezone": false } },
+    { "required": ["cron", "lasts"], "properties": { "from": false, "until": false } },
+]))]
+pub(super) struct Written {
+    /// Of which routes: labels, canary, platform, target or mode as routes have them; `{}` is every route.
+    #[schemars(required)]
     r#where: Option<Spanned<labels::Written>>,
+    /// When it begins, with its zone: `2026-11-23T22:00:00+09:00`.
+    #[schemars(extend("pattern" = TIME))]
     from: Option<Spanned<String>>,
+    /// When it ends, at most a year later.
+    #[schemars(extend("pattern" = TIME))]
     until: Option<Spanned<String>>,
+    /// When it begins each time: minute, hour, day, month, weekday. Instead of `from` and `until`.
     cron: Option<Spanned<String>>,
+    /// How long it lasts each time, from a minute to a week.
+    #[schemars(extend("pattern" = Length::SOME))]
     lasts: Option<Spanned<Length>>,
+    /// Of `cron`.
+    #[schemars(extend("default" = upkeep::UTC))]
     timezone: Option<Spanned<String>>,
+    /// Why: the pages say it.
+    #[schemars(required, transform = text_of)]
     because: Option<Spanned<String>>,
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
-use toml::Spanned;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Options,
@@ -12,11 +12,15 @@ use super::{
     length::Length,
     plan::HeartbeatPlan,
     problem::Problems,
+    schema::keys_in_order,
     secret::UrlSource,
     section::{Section, secret},
+    spanned::Spanned,
 };
 use crate::canary::{RouteId, Schedule, Secret, schedule::ScheduleError};
 
+/// The time zone of schedules, unless the config says otherwise.
+pub(super) const UTC: &str = "UTC";
 /// How often a sign of life is sent if nobody says.
 const EVERY: Duration = Duration::from_secs(60);
 /// More often than this the scheduler may have made no progress in between.
@@ -25,24 +29,35 @@ const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// `[agent.drill]` as written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>)]
 pub(super) struct Drill {
+    /// When: minute, hour, day, month, weekday.
     cron: Spanned<String>,
+    /// Of `cron`.
+    #[schemars(extend("default" = UTC))]
     timezone: Option<Spanned<String>>,
 }
 
 /// `[agent.heartbeat]` as written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>)]
 pub(super) struct Heartbeat {
+    /// Where the sign is sent, over HTTP.
     url: Spanned<UrlSource>,
+    /// How often, from 5s to 1h.
+    #[schemars(extend("default" = Length(EVERY), "pattern" = Length::SOME))]
     every: Option<Spanned<Length>>,
+    /// Of HTTP.
+    #[schemars(extend("default" = Method::default()))]
     method: Option<Method>,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 enum Method {
+    #[default]
     #[serde(rename = "GET")]
     Get,
     #[serde(rename = "POST")]
@@ -91,7 +106,7 @@ pub(super) fn heartbeat(
         problems.push(section.problem(written.url.span(), "`url` is not an address of HTTP", Some(hint)));
         return None;
     }
-    Some(HeartbeatPlan { url: text, every, posts: written.method == Some(Method::Post) })
+    Some(HeartbeatPlan { url: text, every, posts: written.method.unwrap_or_default() == Method::Post })
 }
 
 /// A cron schedule in its zone, for silences and drills.
@@ -102,7 +117,7 @@ pub(super) fn cron(
     options: &Options,
     problems: &mut Problems,
 ) -> Option<Schedule> {
-    let zone = timezone.map_or("UTC", |zone| zone.get_ref());
+    let zone = timezone.map_or(UTC, |zone| zone.get_ref());
     let (at, what, hint) = match Schedule::cron(expression.get_ref(), zone, options.now) {
         // Once more is enough for a drill or a silence that a year is written for.
         Ok(schedule) if schedule.next(RouteId(0), options.now).is_some() => return Some(schedule),

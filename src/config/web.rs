@@ -1,25 +1,35 @@
 //! `[web]`: what the agent shows to people who have no business with what is inside.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
-    agent::{check_text, socket},
+    agent::{SOCKET, check_text, socket, text_of},
     decode::decode,
     plan::{AgentPlan, PublicPlan},
     problem::Problems,
+    schema::keys_in_order,
     section::Section,
+    spanned::Spanned,
 };
 
 /// What the public page calls what is watched, if nobody says.
 const TITLE: &str = "Result Output";
 
-/// The table as written.
-#[derive(Default, Deserialize)]
+/// What the agent shows to people who have no business with what is inside. It stands in the config file, not in the
+/// files of probes.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(transform = keys_in_order::<Self>)]
+pub(super) struct Written {
+    /// Whether there is a public page: how platforms stand, without labels, targets, runs, reasons.
+    #[schemars(extend("default" = false))]
     public: Option<Spanned<bool>>,
+    /// A listener of its own, where that page is `/` and nothing else is. Absent: it is `/public` on the agent's.
+    #[schemars(extend("pattern" = SOCKET))]
     listen: Option<Spanned<String>>,
+    /// What its readers call what is watched.
+    #[schemars(transform = text_of, extend("default" = TITLE))]
     title: Option<Spanned<String>>,
 }
 

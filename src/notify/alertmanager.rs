@@ -23,7 +23,6 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Map, Value as Json, json};
-use toml::Spanned;
 
 use super::{
     Keeps, Manner, Message, Notifier, NotifyError, Page, What, digest,
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{
     canary::{Secret, Timestamp},
-    config::{Opening, Problems, SecretSource},
+    config::{Opening, Problems, SecretSource, Spanned, keys_in_order},
     detect::incident::write_labels,
 };
 
@@ -60,12 +59,22 @@ const GONE: Duration = Duration::from_secs(600);
 /// More addresses than any cluster has.
 const MOST_URLS: usize = 16;
 
-#[derive(serde::Deserialize)]
+/// Alertmanager, by its API v2.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>, extend(
+    "not" = { "anyOf": [{ "required": ["bearer", "user"] }, { "required": ["bearer", "password"] }] },
+    "dependencies" = { "user": ["password"], "password": ["user"] },
+))]
+pub struct Keys {
+    /// The address of an Alertmanager, or that of each of a cluster.
+    #[schemars(length(min = 1, max = MOST_URLS))]
     urls: Spanned<Vec<Spanned<Text>>>,
+    /// The token that it wants. Instead of `user` and `password`.
     bearer: Option<Spanned<SecretSource>>,
+    /// Who the agent is there.
     user: Option<Spanned<String>>,
+    /// Its password.
     password: Option<Spanned<SecretSource>>,
 }
 

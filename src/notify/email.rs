@@ -34,6 +34,7 @@ use lettre::{
 };
 use tokio::{net::TcpStream, time::Instant};
 
+pub use self::settings::Keys;
 use self::{
     bounded::Bounded,
     settings::{Settings, Tls},

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::{StatusCode, Url, header::HeaderMap};
 use serde_json::{Map, Value as Json, json};
-use toml::Spanned;
 
 use super::{
     Keeps, Manner, Message, Notifier, NotifyError, Page, What, digest,
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     canary::Secret,
-    config::{Opening, Problems, SecretSource},
+    config::{Opening, Problems, SecretSource, Spanned, keys_in_order},
     detect::{Deploy, incident::write_labels},
 };
 
@@ -40,10 +39,15 @@ const ROUTING_KEY: usize = 32;
 /// Longest address of a link, and longest name.
 const LONGEST: usize = 1000;
 
-#[derive(serde::Deserialize)]
+/// PagerDuty, by its Events API v2.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Keys {
+    /// The integration key of an Events API v2 integration.
     routing_key: Spanned<SecretSource>,
+    /// Where events go, for another region.
+    #[schemars(extend("default" = URL))]
     url: Option<Spanned<Text>>,
 }
 

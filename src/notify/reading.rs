@@ -4,15 +4,15 @@
 use std::{fmt, ops::Range, time::Duration};
 
 use reqwest::{Client, Url};
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use toml::Spanned;
 
 use crate::{
     canary::Secret,
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned},
 };
 
 /// Reminders that come more often are noise, and hide the next page.
@@ -23,7 +23,8 @@ const LONGEST_URL: usize = 4096;
 const NOWHERE: &str = "https://left-out.invalid/";
 
 /// A text that may be a secret: as it is, or the place that holds it.
-#[derive(Clone)]
+#[derive(Clone, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum Text {
     /// As it is.
     Plain(String),

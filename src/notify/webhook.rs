@@ -34,7 +34,6 @@ use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName};
 use ring::hmac;
 use serde::Serialize;
-use toml::Spanned;
 
 use super::{
     Keeps, Manner, Message, Notifier, NotifyError, Page, What, digest, hex,
@@ -45,8 +44,9 @@ use super::{
 };
 use crate::{
     canary::{Secret, Timestamp},
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
     detect::Severity,
+    http::HEADER_NAME,
 };
 
 /// Messages in any minute; a chat takes about one a second.
@@ -57,13 +57,21 @@ const LONGEST: usize = 2000;
 const OWN_HEADERS: [&str; 7] =
     ["content-type", "content-length", "host", "connection", "transfer-encoding", "landfall-signature", "te"];
 
-#[derive(serde::Deserialize)]
+/// A webhook that takes JSON: a chat, or a service of your own.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Keys {
+    /// Where messages are posted.
     url: Spanned<Text>,
+    /// Signs each message: `Landfall-Signature`.
     secret: Option<Spanned<SecretSource>>,
+    /// Headers of its own, by name.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
     headers: std::collections::BTreeMap<Spanned<String>, Spanned<Text>>,
+    /// Says again this often what still goes on, at least a minute. Absent: never.
+    #[schemars(extend("pattern" = Length::SOME))]
     remind: Option<Spanned<Length>>,
 }
 

@@ -6,7 +6,8 @@ mod text;
 
 use std::io::Read;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use json::document;
 pub(crate) use json::{numbered_row, row};
@@ -15,7 +16,7 @@ use super::dialect::Dialect;
 use crate::canary::{Cell, Sample, Tally, run::Columns as Layout};
 
 /// How rows stand in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Values separated by commas, or what the config says.

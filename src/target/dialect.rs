@@ -1,13 +1,14 @@
 //! Dialect: how rows stand in files, as the platform is told to write them, and what that cannot
 //! carry.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::decode::Format;
 use crate::canary::Carries;
 
 /// Which values stand in quotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quotes {
     /// Those that would break a line otherwise.
@@ -20,7 +21,7 @@ pub enum Quotes {
 }
 
 /// What ends a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Newline {
     /// `\n`.
@@ -30,7 +31,7 @@ pub enum Newline {
 }
 
 /// How a file is packed. Reading finds out by itself, from its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 pub use layout::{Prefix, PrefixError};
 pub(in crate::target) use walk::{Entry, Folders, Walk, What};
-pub(in crate::target) use written::{Reading, Written};
+pub(in crate::target) use written::{FORMAT, HEADER, Reading, Written};
 
 use self::{count::Count, layout::unfinished, recent::Recent};
 use super::{

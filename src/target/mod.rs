@@ -17,7 +17,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::canary::{Address, Run, Sighting, Timestamp};
 
@@ -82,7 +83,7 @@ pub enum Stands {
 }
 
 /// How controls prove a target: the key `control` of those that can do either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ControlBy {
     /// By a row of the agent's own, written and read back.

@@ -18,8 +18,8 @@ mod sweep;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 pub use outlet::Outlet;
 pub use place::{Place, PlaceError, Tables};
@@ -28,7 +28,7 @@ use session::Connections;
 use super::{ControlBy, Swept, Target, TargetError, shapes::Shapes};
 use crate::{
     canary::{Address, Mode, Run, Secret, Sighting, Timestamp},
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
     http::Wire,
 };
 
@@ -52,13 +52,21 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// The agent gives a look 20 s; connecting needs its share of them.
 const MOST_PATIENCE: Duration = Duration::from_secs(12);
 
-#[derive(Deserialize)]
+/// A table of MySQL or MariaDB.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Keys {
+    /// How the agent reads: `mysql://USER:PASSWORD@HOST:PORT/DATABASE`.
     url: Spanned<SecretSource>,
+    /// How the platform writes, with less access. Absent: as the agent reads.
     result_url: Option<Spanned<SecretSource>>,
+    /// The canary's own table; made if it is not there.
     table: Spanned<String>,
+    /// Longest that a statement may take, from 100ms to 12s.
+    #[schemars(extend("default" = Length(PATIENCE), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
+    /// How the agent proves that it can see.
     #[serde(default)]
     control: ControlBy,
 }

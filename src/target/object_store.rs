@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bucket::Bucket;
 use local::Local;
 pub use settings::{Access, Azblob, Fs, Gcs, Place, S3, Settings};
-pub use written::open;
+pub use written::{Keys, open};
 
 pub use super::files::MODES;
 

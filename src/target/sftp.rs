@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use host_key::HostKeys;
 pub use login::{Login, Proof};
 pub use settings::{Outlet, Server, Settings};
-pub use written::open;
+pub use written::{Keys, open};
 
 pub use super::files::MODES;
 

@@ -28,6 +28,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+pub use self::settings::Keys;
 use self::{settings::Settings, sql::Shape};
 use super::{Swept, Target, TargetError, encoded};
 use crate::{
@@ -65,13 +66,18 @@ pub fn open(opening: &Opening<'_>) -> Result<Arc<dyn Target>, Problems> {
 }
 
 /// How the target proves itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Control {
     /// By a row that is written and read back.
     Write,
     /// By a row of an earlier run.
     Read,
+}
+
+impl Control {
+    /// Unless the config says otherwise.
+    const DEFAULT: Control = Control::Write;
 }
 
 /// A table, and those beside it.

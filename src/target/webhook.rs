@@ -6,15 +6,15 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::Url;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 pub use intake::{Deliveries, Delivery, Intake, Rejected};
 
 use super::{Swept, Target, TargetError, cut, decode, decode::Decoded};
 use crate::{
     canary::{Address, Carries, Marker, Mode, Run, Secret, Sighting, Tally, TargetName, Timestamp},
-    config::{Opening, Problem, Problems},
+    config::{Opening, Problem, Problems, Spanned, keys_in_order},
     http::{Wire, chain},
 };
 
@@ -38,9 +38,12 @@ const WATCHED_LONGER: Duration = Duration::from_secs(600);
 /// Longest wait for the agent's own listener.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Deserialize)]
+/// The agent's own intake, for Result Output over HTTP.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Keys {
+    /// How the platform reaches the agent's intake. Absent: where it listens.
     intake_url: Option<Spanned<String>>,
 }
 

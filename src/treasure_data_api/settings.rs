@@ -2,12 +2,13 @@
 //! would be right.
 
 use reqwest::{Url, header::HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{canary::Secret, http::is_private};
 
 /// Which engine runs the queries: the job type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Hive.
@@ -87,6 +88,9 @@ pub fn checked_key(key: &Secret) -> Result<HeaderValue, WrongSetting> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+/// What names of databases and tables are made of, for schemas.
+pub const NAME: &str = "^[a-z0-9_]{3,255}$";
 
 /// Names of databases and tables.
 pub fn checked_name(what: &str, name: &str, longest: usize) -> Result<String, WrongSetting> {

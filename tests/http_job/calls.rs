@@ -51,8 +51,10 @@ every = "1m"
     let path = folder.path().join("landfall.toml");
     std::fs::write(&path, config).expect("written");
     let kinds: Kinds<'_, Arc<dyn Platform>, (), NoNotifier> = Kinds {
-        platforms: vec![Kind::new("http-job", http_job::MODES, http_job::open).naming_outputs_if_given()],
-        targets: vec![Kind::new("nothing", &[], |_| Ok(()))],
+        platforms: vec![
+            Kind::new::<http_job::Keys>("http-job", http_job::MODES, http_job::open).naming_outputs_if_given(),
+        ],
+        targets: vec![Kind::new::<()>("nothing", &[], |_| Ok(()))],
         notifiers: vec![],
     };
     let options = Options { without_secrets: false, now: Timestamp::EPOCH };

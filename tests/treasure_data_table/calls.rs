@@ -38,8 +38,12 @@ every = "1m"
     let path = folder.path().join("landfall.toml");
     std::fs::write(&path, config).expect("written");
     let kinds: Kinds<'_, (), Arc<dyn Target>, NoNotifier> = Kinds {
-        platforms: vec![Kind::new("nothing", &[], |_| Ok(()))],
-        targets: vec![Kind::new("treasure-data-table", treasure_data_table::MODES, treasure_data_table::open)],
+        platforms: vec![Kind::new::<()>("nothing", &[], |_| Ok(()))],
+        targets: vec![Kind::new::<treasure_data_table::Keys>(
+            "treasure-data-table",
+            treasure_data_table::MODES,
+            treasure_data_table::open,
+        )],
         notifiers: vec![],
     };
     let options = Options { without_secrets: false, now: Timestamp::EPOCH };

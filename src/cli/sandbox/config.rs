@@ -10,9 +10,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::reachable;
-use crate::sandbox::{
-    World, bucket,
-    http::{Addresses, accounts},
+use crate::{
+    cli::schema,
+    sandbox::{
+        World, bucket,
+        http::{Addresses, accounts},
+    },
 };
 
 /// First line of every file that may be written over.
@@ -59,6 +62,7 @@ pub(in crate::cli) fn write(folder: &Path, at: &Addresses, agent: SocketAddr) ->
         let mut dice = fastrand::Rng::new();
         keep(&token, &std::iter::repeat_with(|| dice.alphanumeric()).take(40).collect::<String>())?;
     }
+    store(&folder.join("landfall.schema.json"), &schema::json())?;
     store(&probe, &probe_text(at, agent))?;
     store(&file, &agent_text(agent))?;
     Ok(Written { file })
@@ -90,7 +94,8 @@ fn keep(path: &Path, secret: &str) -> Result<()> {
 
 fn agent_text(agent: SocketAddr) -> String {
     format!(
-        r#"{OURS}
+        r#"{OURS}#:schema ./landfall.schema.json
+
 [agent]
 name          = "sandbox"
 listen        = "{agent}"
@@ -107,7 +112,7 @@ token         = {{ file = "secrets/token" }}
 fn probe_text(at: &Addresses, agent: SocketAddr) -> String {
     let world = World::brisk();
     let endpoint = at.endpoint();
-    let mut text = format!("{OURS}\n");
+    let mut text = format!("{OURS}#:schema ../landfall.schema.json\n\n");
     for platform in &world.platforms {
         let name = platform.name.as_str();
         let labels: Vec<String> = platform.labels.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();

@@ -6,12 +6,12 @@ use lettre::{
     message::Mailbox,
     transport::smtp::client::{Certificate, TlsParameters},
 };
-use serde::Deserialize;
-use toml::Spanned;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     canary::Secret,
-    config::{Length, SecretSource},
+    config::{Length, SecretSource, Spanned, keys_in_order},
     notify::{reading::Reading, text::cut},
 };
 
@@ -20,30 +20,53 @@ const MOST_ADDRESSES: usize = 50;
 /// Longest name in DNS.
 const LONGEST_HOST: usize = 253;
 
-/// The table as written.
-#[derive(Deserialize)]
+/// Mail, by SMTP.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Keys {
+#[schemars(transform = keys_in_order::<Self>, extend("dependencies" = { "user": ["password"], "password": ["user"] }))]
+pub struct Keys {
+    /// The server that takes mail, without its port.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9.:-]{1,253}$"))]
     server: Spanned<String>,
+    /// Its port. Absent: 587, with `tls` 465, without 25.
+    #[schemars(range(min = 1, max = 65535))]
     port: Option<Spanned<i64>>,
+    /// How the way to the server is kept private.
+    #[schemars(extend("default" = Wanted::DEFAULT))]
     tls: Option<Spanned<Wanted>>,
+    /// Lets `tls` be `none` to another host: everybody on the way may read and change mail.
+    #[schemars(extend("default" = false))]
     insecure: Option<bool>,
+    /// Who the agent is there. Absent: no login.
+    #[schemars(length(min = 1))]
     user: Option<Spanned<String>>,
+    /// Its password.
     password: Option<Spanned<SecretSource>>,
+    /// The sender: `data@example.com` or `Data <data@example.com>`.
     from: Spanned<String>,
+    /// Who gets it.
+    #[schemars(length(min = 1, max = MOST_ADDRESSES))]
     to: Spanned<Vec<Spanned<String>>>,
+    /// Says again this often what still goes on, at least a minute. Absent: never.
+    #[schemars(extend("pattern" = Length::SOME))]
     remind: Option<Spanned<Length>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Wanted {
+    /// After a greeting in the clear; never without.
     Starttls,
+    /// From the first byte.
     Tls,
+    /// Not at all.
     None,
 }
 
 impl Wanted {
+    /// Unless the config says otherwise.
+    const DEFAULT: Wanted = Wanted::Starttls;
+
     /// The port that goes with it by custom.
     fn port(self) -> u16 {
         match self {
@@ -89,7 +112,7 @@ pub(super) struct Settings {
 /// The table as meant; all that is wrong with it is noted.
 pub(super) fn read(keys: Keys, reading: &mut Reading<'_, '_>) -> Option<Settings> {
     let server = server(&keys.server, reading);
-    let wanted = keys.tls.as_ref().map_or(Wanted::Starttls, |tls| *tls.get_ref());
+    let wanted = keys.tls.as_ref().map_or(Wanted::DEFAULT, |tls| *tls.get_ref());
     if wanted == Wanted::None && !keys.insecure.unwrap_or(false) && !is_here(keys.server.get_ref()) {
         let at = keys.tls.as_ref().map_or(keys.server.span(), Spanned::span);
         let hint = "write \"starttls\" or \"tls\", or `insecure = true` if everybody on the way may read and change it";

@@ -35,6 +35,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::timeout;
 
+pub use self::settings::Table;
 use self::{
     dialect::LACKS_SEEDS,
     flights::{Flight, Flights},

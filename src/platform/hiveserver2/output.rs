@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     dialect::Engine,
@@ -11,20 +11,34 @@ use super::{
 };
 use crate::{
     canary::{Mode, Secret, run::Columns},
-    config::SecretSource,
+    config::{SecretSource, Spanned, keys_in_order},
 };
 
-/// An output as written.
-#[derive(Debug, Deserialize)]
+/// How results get from the engine to a target: through a table of the engine's, or as files.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>, extend("oneOf" = [
+    { "required": ["table"], "properties": { "directory": false, "local": false, "format": false, "clause": false } },
+    { "required": ["directory"], "properties": { "table": false, "create": false } },
+]))]
 pub(super) struct Written {
+    /// A table of the engine's whose rows stand at the target; `{place}` in it where each place has one of its own.
     table: Option<Spanned<String>>,
+    /// What makes that table, with `{table}`, `{place}`, `{truncate}` and the names of `secrets` in it.
     create: Option<Spanned<String>>,
+    /// What may stand in `create`, by a name of lower-case letters and `_`.
     secrets: Option<BTreeMap<String, Spanned<SecretSource>>>,
+    /// A folder that files are written into, with `{place}` in it. Not with Impala.
     directory: Option<Spanned<String>>,
+    /// Whether `directory` is on the server's own disk.
+    #[schemars(extend("default" = false))]
     local: Option<Spanned<bool>>,
+    /// Spark's format of the files.
+    #[schemars(extend("default" = FORMAT))]
     format: Option<Spanned<String>>,
+    /// Spark's options of that format.
     options: Option<BTreeMap<String, Spanned<String>>>,
+    /// Hive's clause about the files: `ROW FORMAT …`.
     clause: Option<Spanned<String>>,
 }
 
@@ -50,6 +64,9 @@ pub(super) enum Output {
         clause: String,
     },
 }
+
+/// Format of Spark's files, unless the config says otherwise.
+const FORMAT: &str = "csv";
 
 /// Words in `{}` that are filled in.
 const OWN_WORDS: [&str; 3] = ["table", "place", "truncate"];
@@ -163,7 +180,7 @@ impl Output {
                     checks.note(clause.span(), ("`clause` is for Hive".to_owned(), hint));
                 }
                 let format = match &written.format {
-                    None => Some("csv".to_owned()),
+                    None => Some(FORMAT.to_owned()),
                     Some(format) => checks.keep(format, |format| match is_word(format) {
                         true => Ok(format.clone()),
                         false => Err((

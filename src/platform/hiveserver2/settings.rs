@@ -8,8 +8,8 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     dialect::Engine,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     canary::Secret,
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
     http::Wire,
     platform::cut,
     veil::Veil,
@@ -40,20 +40,39 @@ const SEED_TABLE: &str = "landfall_seed";
 
 const ENDPOINT: &str = "write tcp://HOST:10000, tls://HOST:10000, http://HOST:10001/cliservice or https://…";
 
-/// The table as written.
-#[derive(Debug, Deserialize)]
+/// Hive, Spark, Kyuubi or Impala behind the protocol of HiveServer2.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Table {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Table {
+    /// `tcp://HOST:10000`, `tls://HOST:10000`, `http://HOST:10001/cliservice` or `https://…`.
     endpoint: Spanned<String>,
+    /// How SQL is written; `spark` is for Kyuubi too.
+    #[schemars(extend("enum" = Engine::ALL.map(Engine::as_str)))]
     dialect: Spanned<String>,
+    /// `plain`: user and password (NONE, LDAP, PAM, CUSTOM). `nosasl`: the user's name alone, not by HTTP.
+    #[schemars(extend("default" = "plain", "enum" = ["plain", "nosasl"]))]
     auth: Option<Spanned<String>>,
+    /// Who asks.
+    #[schemars(extend("default" = USER, "pattern" = "^[^:]{1,256}$"))]
     user: Option<Spanned<String>>,
+    /// Absent: for servers that check none.
     password: Option<Spanned<SecretSource>>,
+    /// Holds the seed table that queries read. Absent: the server's default.
+    #[schemars(extend("pattern" = IDENTIFIER))]
     database: Option<Spanned<String>>,
+    /// The seed table's name, before its ending.
+    #[schemars(extend("default" = SEED_TABLE, "pattern" = IDENTIFIER))]
     seed_table: Option<Spanned<String>>,
+    /// The folder of the seed table's files, for catalogs in memory, which forget tables and not files.
+    #[schemars(length(min = 1))]
     seed_location: Option<Spanned<String>>,
+    /// What sessions are opened with.
     session: Option<BTreeMap<String, Spanned<String>>>,
+    /// Longest wait for one answer, from 6s to 18s.
+    #[schemars(extend("default" = Length(TIMEOUT), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
+    /// What the engine calls each target, by the target's name. One for each target that canaries name.
     outputs: BTreeMap<String, WrittenOutput>,
 }
 
@@ -249,7 +268,7 @@ impl Checks<'_> {
             _ => None,
         });
         let key = outputs.and_then(|table| table.keys().find(|key| &**key.get_ref() == output));
-        key.map_or_else(|| self.opening.section.table.span(), Spanned::span)
+        key.map_or_else(|| self.opening.section.table.span(), toml::Spanned::span)
     }
 }
 
@@ -314,6 +333,9 @@ fn checked_user(user: &str) -> Result<String, Wrong> {
         false => Ok(user.to_owned()),
     }
 }
+
+/// The same, for schemas.
+const IDENTIFIER: &str = "^[A-Za-z_][A-Za-z0-9_]{0,63}$";
 
 /// Names that stand unquoted in statements.
 fn identifier(what: &str, name: &str) -> Result<String, Wrong> {

@@ -1,16 +1,17 @@
 //! Bodies: JSON or a form, declared in the config as a table whose texts are templates. They are built as
 //! values and written by what knows the format, so that no value can break out of its text.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value as Json};
-use toml::Spanned;
 
 use super::template::{Spot, Template, Values, Word};
+use crate::config::Spanned;
 
 /// A value of the config that becomes JSON, every part with its place.
 #[derive(Debug)]
@@ -24,6 +25,17 @@ pub(super) enum Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Written)
+    }
+}
+
+impl JsonSchema for Node {
+    fn schema_name() -> Cow<'static, str> {
+        "Node".into()
+    }
+
+    /// What is below the first level is not said: it may go down for ever.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["object", "array", "string", "number", "boolean"] })
     }
 }
 

@@ -39,7 +39,10 @@ use crate::{
     veil::Veil,
 };
 
-pub use self::dialect::{MOST_INLINE, Sql};
+pub use self::{
+    dialect::{MOST_INLINE, Sql},
+    settings::Keys,
+};
 
 /// Any mode that the API and the target agree on.
 pub const MODES: &[Mode] = &[];

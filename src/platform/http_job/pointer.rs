@@ -7,6 +7,9 @@ const LONGEST_ID: usize = 1024;
 /// Longest word for a status or phase that is shown.
 const LONGEST_WORD: usize = 80;
 
+/// What one looks like, for schemas.
+pub(super) const POINTER: &str = "^(/([^~]|~[01])*)?$";
+
 /// A place in JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pointer(String);

@@ -6,20 +6,21 @@ mod checks;
 use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::Url;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use self::checks::Checks;
 use super::{
     body::{Body, Node},
     dialect::Sql,
-    pointer::Pointer,
+    pointer::{POINTER, Pointer},
     request::Request,
     template::{Template, Word},
 };
 use crate::{
     canary::{Phase, Secret},
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
+    http::HEADER_NAME,
 };
 
 /// Longest wait for one answer, unless the config says otherwise.
@@ -27,52 +28,90 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Texts = BTreeMap<Spanned<String>, Spanned<String>>;
 
-/// The table as written.
-#[derive(Deserialize)]
+/// Any job API: takes a job over HTTP, says how it is, and writes the rows itself.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>, extend("not" = { "required": ["bearer", "basic"] }))]
+pub struct Keys {
+    /// The address that all paths begin with; nothing else is ever called.
     endpoint: Spanned<String>,
+    /// Lets `endpoint` be http: nobody can listen on the way.
+    #[schemars(extend("default" = false))]
     in_the_clear: Option<bool>,
+    /// Whose SQL the jobs carry.
+    #[schemars(extend("enum" = Sql::ALL.map(Sql::as_str)))]
     dialect: Spanned<String>,
+    /// A table that holds what `landfall seeds` says. Absent: the seeds stand in the query itself.
+    #[schemars(length(min = 1))]
     seed_table: Option<Spanned<String>>,
+    /// Longest wait for one answer, at most 20s.
+    #[schemars(extend("default" = Length(TIMEOUT), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
+    /// The token that is sent as `Authorization: Bearer`. Instead of `basic`.
     bearer: Option<Spanned<SecretSource>>,
+    /// User and password that are sent as `Authorization: Basic`. Instead of `bearer`.
     basic: Option<Spanned<Basic>>,
+    /// What `{secret.NAME}` stands for, by name.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9_-]+$" }))]
     secrets: BTreeMap<Spanned<String>, Spanned<SecretSource>>,
+    /// Headers of every request.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
     headers: Texts,
+    /// What `{output}` stands for, by the target's name.
     outputs: Option<Texts>,
+    /// How a job is submitted. Its placeholders: `{marker}` `{query}` `{address}` `{place}` `{output}` `{mode}` `{rows}`.
     submit: Spanned<SubmitKeys>,
+    /// How a job is found by its run's `{marker}`: without it a submit that was not answered is lost from sight.
     find: Option<Spanned<FindKeys>>,
+    /// How a job is looked at, by its `{id}`.
     look: Spanned<LookKeys>,
+    /// How a job is stopped, by its `{id}`.
     cancel: Option<Spanned<CancelKeys>>,
 }
 
-#[derive(Deserialize)]
+/// A login.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>)]
 struct Basic {
+    /// Who asks.
+    #[schemars(extend("pattern" = "^[^:]+$"))]
     user: Spanned<String>,
+    /// The password.
     password: Spanned<SecretSource>,
 }
 
 /// The keys that every request has, and its own. Spelled out in each, since a flattened table would lose
 /// the places of its keys.
 macro_rules! request_keys {
-    ($name:ident { $($key:ident: $of:ty,)* }) => {
-        #[derive(Deserialize)]
+    ($name:ident by $method:literal $(requiring $dependencies:tt)? { $($(#[$about:meta])* $key:ident: $of:ty,)* }) => {
+        /// A request.
+        #[derive(Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
+        #[schemars(transform = keys_in_order::<Self>, extend("not" = { "required": ["json", "form"] }))]
+        $(#[schemars(extend("dependencies" = $dependencies))])?
         struct $name {
+            /// Of HTTP.
+            #[schemars(extend("default" = $method, "enum" = checks::METHODS.map(|(name, _)| name)))]
             method: Option<Spanned<String>>,
+            /// What follows `endpoint`.
             path: Spanned<String>,
+            /// Headers of this request.
             #[serde(default)]
+            #[schemars(extend("propertyNames" = { "pattern": HEADER_NAME }))]
             headers: Texts,
+            /// A body in JSON, whose texts may have placeholders. Instead of `form`.
             json: Option<Spanned<Node>>,
+            /// A body as forms are sent. Instead of `json`.
             form: Option<Spanned<Texts>>,
-            $($key: $of,)*
+            $($(#[$about])* $key: $of,)*
         }
 
         impl $name {
+            const METHOD: &'static str = $method;
+
             fn written(&self) -> Written<'_> {
                 Written {
                     method: self.method.as_ref(),
@@ -86,17 +125,43 @@ macro_rules! request_keys {
     };
 }
 
-request_keys!(SubmitKeys { id: Spanned<String>, existing_id: Option<Spanned<String>>, });
-request_keys!(FindKeys { id: Spanned<String>, });
-request_keys!(LookKeys {
+request_keys!(SubmitKeys by "POST" {
+    /// Where the answer says which job it is, a JSON pointer: `/id`.
+    #[schemars(extend("pattern" = POINTER))]
+    id: Spanned<String>,
+    /// Where a 409 names the job that is there already.
+    #[schemars(extend("pattern" = POINTER))]
+    existing_id: Option<Spanned<String>>,
+});
+request_keys!(FindKeys by "GET" {
+    /// Where the answer says which job it is: `/jobs/0/id`.
+    #[schemars(extend("pattern" = POINTER))]
+    id: Spanned<String>,
+});
+request_keys!(LookKeys by "GET" requiring { "phase": ["phases"], "phases": ["phase"] } {
+    /// Where the answer says how the job is.
+    #[schemars(extend("pattern" = POINTER))]
     status: Spanned<String>,
+    /// What its words mean; one of them must mean `done`.
+    #[schemars(extend(
+        "additionalProperties" = { "type": "string", "enum": Status::ALL.map(|(name, _)| name) },
+        "not" = { "additionalProperties": { "not": { "const": "done" } } },
+    ))]
     statuses: Spanned<Texts>,
+    /// Where it says how many rows were written.
+    #[schemars(extend("pattern" = POINTER))]
     rows: Option<Spanned<String>>,
+    /// Where it says what went wrong.
+    #[schemars(extend("pattern" = POINTER))]
     error: Option<Spanned<String>>,
+    /// Where it says in which phase the job is.
+    #[schemars(extend("pattern" = POINTER))]
     phase: Option<Spanned<String>>,
+    /// What those words mean.
+    #[schemars(extend("additionalProperties" = { "type": "string", "enum": PHASES.map(|(name, _)| name) }))]
     phases: Option<Spanned<Texts>>,
 });
-request_keys!(CancelKeys {});
+request_keys!(CancelKeys by "POST" {});
 
 /// A request as written.
 struct Written<'a> {
@@ -212,7 +277,7 @@ impl Settings {
         let find = keys.find.as_ref().map(|find| checks.find(find));
         let look = checks.look(&keys.look);
         let cancel = keys.cancel.as_ref().map(|cancel| {
-            let request = checks.request(&cancel.get_ref().written(), checks::OF_A_JOB, "POST");
+            let request = checks.request(&cancel.get_ref().written(), checks::OF_A_JOB, CancelKeys::METHOD);
             checks.must_use(request.as_ref(), "id", cancel.span());
             request
         });

@@ -31,7 +31,7 @@ use crate::{
     treasure_data_api::{Answer, Api, ApiError, JobId, Load, Reply, Report, Status},
 };
 
-pub use self::settings::Account;
+pub use self::settings::{Account, Table};
 pub use crate::treasure_data_api::{Engine, WrongSetting};
 
 /// A platform is not written to: no modes of its own.

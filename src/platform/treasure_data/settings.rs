@@ -3,14 +3,14 @@
 use std::{ops::Range, time::Duration};
 
 use reqwest::{Url, header::HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use crate::{
     canary::Secret,
-    config::{Length, Opening, Problems, SecretSource, nearest},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order, nearest},
     treasure_data_api::{
-        Engine, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
+        Engine, NAME, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
     },
 };
 
@@ -21,18 +21,35 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The seed table's name, before its ending, unless the config says otherwise.
 const SEED_TABLE: &str = "landfall_seed";
 
-/// The table as written.
-#[derive(Debug, Deserialize)]
+/// An account of Treasure Data, and the engine that its jobs run on.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Table {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Table {
+    /// The API's address: `https://api.treasuredata.com` or that of another region.
     endpoint: Spanned<String>,
+    /// A master key: a small table is made and queried.
     api_key: Spanned<SecretSource>,
+    /// Holds the canaries' seed table; made if it is not there.
+    #[schemars(extend("pattern" = NAME))]
     database: Spanned<String>,
+    /// Which engine runs the queries.
+    #[schemars(extend("enum" = Engine::ALL.map(Engine::as_str)))]
     engine: Spanned<String>,
+    /// Of the jobs: -2 very low to 2 very high.
+    #[schemars(range(min = -2, max = 2))]
     priority: Option<Spanned<i64>>,
+    /// Resource pool of the jobs.
+    #[schemars(length(min = 1))]
     pool: Option<Spanned<String>>,
+    /// Version of the engine, to pin the old or the new one while two run side by side.
+    #[schemars(length(min = 1))]
     engine_version: Option<Spanned<String>>,
+    /// The seed table's name, before its ending.
+    #[schemars(extend("default" = SEED_TABLE, "pattern" = NAME))]
     seed_table: Option<Spanned<String>>,
+    /// Longest wait for one answer.
+    #[schemars(extend("default" = Length(TIMEOUT), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
 }
 

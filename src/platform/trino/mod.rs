@@ -51,7 +51,7 @@ use crate::{
 
 pub use self::{
     flavor::Flavor,
-    settings::{Cluster, WrongSetting},
+    settings::{Cluster, Table, WrongSetting},
 };
 
 /// What can be written through a connector: see `course`.

@@ -8,8 +8,8 @@ use reqwest::{
     Client, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     api::Api,
@@ -18,49 +18,73 @@ use super::{
 };
 use crate::{
     canary::Secret,
-    config::{Length, Opening, Problems, SecretSource, nearest},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order, nearest},
     http::{Wire, is_private},
 };
 
 /// Longest wait for one answer, unless the config says otherwise: servers answer within a second or
 /// so, with an empty page if need be.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Who asks, to resource groups, unless the config says otherwise.
+const SOURCE: &str = "landfall";
 /// The agent gives a look 20 s, and one may be at its second call.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(17);
 
-/// The table as written.
-#[derive(Deserialize)]
+/// A Trino or Presto cluster, which writes into targets through its own catalogs.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Table {
+#[schemars(transform = keys_in_order::<Self>, extend("not" = { "required": ["password", "token"] }))]
+pub struct Table {
+    /// The coordinator's address.
     endpoint: Spanned<String>,
+    /// Whose names the protocol has.
+    #[schemars(extend("default" = Flavor::Trino.name(), "enum" = Flavor::ALL.map(Flavor::name)))]
     flavor: Option<Spanned<String>>,
+    /// Who asks.
     user: Spanned<String>,
+    /// Sent over https only, or to this machine. Instead of `token`.
     password: Option<Spanned<SecretSource>>,
+    /// A JWT or access token, sent likewise. Instead of `password`.
     token: Option<Spanned<SecretSource>>,
+    /// A PEM file with the CA of the server's certificate, beside those of the system.
     ca: Option<Spanned<PathBuf>>,
+    /// The session's catalog.
     catalog: Option<Spanned<String>>,
+    /// The session's schema.
     schema: Option<Spanned<String>>,
+    /// What resource groups may choose by.
+    #[schemars(extend("default" = SOURCE))]
     source: Option<Spanned<String>>,
+    /// Session properties, by name.
     #[serde(default)]
     session: BTreeMap<String, Spanned<String>>,
+    /// `catalog.schema` for the small table that canaries read; it must be there.
     seed: Spanned<String>,
+    /// What targets are called here, by the target's name: `catalog.schema`. One for each target that canaries name.
     #[serde(default)]
     outputs: BTreeMap<String, Spanned<WrittenOutput>>,
+    /// Longest wait for one answer, at most 17s.
+    #[schemars(extend("default" = Length(TIMEOUT), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
 }
 
 /// What a target is called, as written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write \"catalog.schema\", or { schema = \"catalog.schema\", booleans = \"tinyint\" }")]
 enum WrittenOutput {
     Name(String),
     Table(OutputTable),
 }
 
-#[derive(Deserialize)]
+/// What a target is called, and more.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = keys_in_order::<Self>)]
 struct OutputTable {
+    /// `catalog.schema`.
     schema: String,
+    /// The type in which the catalog keeps booleans: `boolean`, or `tinyint`, `smallint`, `integer`, `bigint`.
+    #[schemars(extend("default" = Booleans::NAMES[0]))]
     booleans: Option<String>,
 }
 
@@ -216,7 +240,7 @@ impl Checks<'_> {
         words.extend(table.catalog.as_ref().map(|text| ("catalog", names.catalog, text)));
         words.extend(table.schema.as_ref().map(|text| ("schema", names.schema, text)));
         if table.source.is_none() {
-            headers.insert(HeaderName::from_static(names.source), HeaderValue::from_static("landfall"));
+            headers.insert(HeaderName::from_static(names.source), HeaderValue::from_static(SOURCE));
         }
         for (key, header, text) in words {
             let value = self.keep(text, |text| checked_word(key, text));

@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-
 use crate::{
-    config::{Opening, Problems},
+    config::{Opening, Problems, Spanned},
     target::{
         decode::Format,
         dialect::{Compression, Dialect, Newline, Quotes},
     },
 };
+
+/// What files hold, unless the config says otherwise.
+pub(in crate::target) const FORMAT: Format = Format::Csv;
+/// Whether the platform writes a header, unless the config says otherwise.
+pub(in crate::target) const HEADER: bool = true;
 
 /// The keys of a dialect.
 pub(in crate::target) struct Written<'a> {
@@ -39,10 +42,10 @@ impl Reading<'_, '_> {
     /// The dialect; none if something is wrong with it.
     pub(in crate::target) fn dialect(&mut self, written: Written<'_>) -> Option<Dialect> {
         let known = self.problems.len();
-        let format = written.format.unwrap_or(Format::Csv);
+        let format = written.format.unwrap_or(FORMAT);
         let mut dialect = Dialect {
             compression: written.compression.unwrap_or_default(),
-            header: written.header.unwrap_or(true),
+            header: written.header.unwrap_or(HEADER),
             newline: written.newline,
             ..Dialect::of(format)
         };

@@ -1,69 +1,157 @@
 //! `[target.NAME.object-store]` as it is written: keys that every service has, and each one's own.
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Range, path::PathBuf, sync::Arc};
 
 use reqwest::Url;
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use toml::Spanned;
+use serde_json::json;
 
 use super::settings::{Access, Azblob, Fs, Gcs, Place, S3, Settings};
 use crate::{
     canary::Secret,
-    config::{Opening, Problems, SecretSource},
+    config::{Opening, Problems, SecretSource, Spanned, keys_in_order},
     target::{
         ControlBy, Target,
         decode::Format,
         dialect::{Compression, Newline, Quotes},
-        files::{Prefix, Reading, Written},
+        files::{FORMAT, HEADER, Prefix, Reading, Written},
     },
 };
 
-#[derive(Deserialize)]
+/// An object store: S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage, or a folder that engines
+/// write to. Which keys belong to which `service` stands with each.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>, transform = by_service)]
+pub struct Keys {
+    /// Whose store it is.
+    #[schemars(extend("default" = Service::default().as_str()))]
     service: Option<Service>,
+    /// What the names of all files begin with.
     prefix: Spanned<String>,
+    /// How the agent proves that it can see.
+    #[schemars(extend("default" = ControlBy::default()))]
     control: Option<ControlBy>,
+    /// Address of a service that is not the vendor's own. `s3`, `gcs`, `azblob`.
     endpoint: Option<Spanned<String>>,
+    /// The same as the platform reaches it. Absent: as the agent does. `s3`.
     result_endpoint: Option<Spanned<String>>,
+    /// `s3`.
+    #[schemars(extend("default" = REGION, "pattern" = "^[A-Za-z0-9-]+$"))]
     region: Option<Spanned<String>>,
+    /// The bucket's name. `s3`, `gcs`.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9._-]{3,63}$"))]
     bucket: Option<Spanned<String>>,
+    /// Id of the agent's key: lists, reads, deletes. `s3`.
     access_key_id: Option<Spanned<KeyId>>,
+    /// The secret of that key. `s3`.
     secret_access_key: Option<Spanned<SecretSource>>,
+    /// Id of the platform's key: writes. Absent: the agent's own. `s3`.
     result_access_key_id: Option<Spanned<KeyId>>,
+    /// The secret of that key. `s3`.
     result_secret_access_key: Option<Spanned<SecretSource>>,
+    /// Whether the bucket stands in the path, not in the host's name. `s3`.
+    #[schemars(extend("default" = PATH_STYLE))]
     path_style: Option<Spanned<bool>>,
+    /// The JSON key of a service account. `gcs`.
     credential: Option<Spanned<SecretSource>>,
+    /// The storage account's name. `azblob`.
+    #[schemars(extend("pattern" = "^[a-z0-9]{3,24}$"))]
     account: Option<Spanned<String>>,
+    /// The container's name. `azblob`.
+    #[schemars(extend("pattern" = "^[a-z0-9-]{3,63}$"))]
     container: Option<Spanned<String>>,
+    /// A key of the account. `azblob`, instead of `sas_token`.
     account_key: Option<Spanned<SecretSource>>,
+    /// A token that gives access to the container. `azblob`, instead of `account_key`.
     sas_token: Option<Spanned<SecretSource>>,
+    /// The folder as the agent sees it. `fs`.
     root: Option<Spanned<PathBuf>>,
+    /// The folder as the engine sees it, an absolute path. Absent: the same. `fs`.
+    #[schemars(extend("pattern" = "^/"))]
     result_root: Option<Spanned<String>>,
+    /// What files hold.
+    #[schemars(extend("default" = FORMAT))]
     format: Option<Format>,
+    /// How files are packed.
+    #[schemars(extend("default" = Compression::default()))]
     compression: Option<Compression>,
+    /// Whether the platform writes a header; reading finds out by itself.
+    #[schemars(extend("default" = HEADER))]
     header: Option<bool>,
+    /// What separates values, one ASCII character. Absent: a comma, in `tsv` a tab.
+    #[schemars(length(min = 1, max = 1))]
     delimiter: Option<Spanned<String>>,
+    /// Which values stand in quotes.
+    #[schemars(extend("default" = Quotes::default()))]
     quote_policy: Option<Spanned<Quotes>>,
+    /// What stands before a quote inside quotes, one ASCII character. Absent: the quote is doubled.
+    #[schemars(length(min = 1, max = 1))]
     escape: Option<Spanned<String>>,
+    /// What stands for NULL. Absent: nothing, so that NULL and the empty string are the same.
+    #[schemars(length(max = 100))]
     null_text: Option<Spanned<String>>,
+    /// What ends a line. Absent: the platform's own choice.
     newline: Option<Newline>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// Where `service` is one, the keys of the others are refused, and its own required.
+fn by_service(schema: &mut Schema) {
+    let every = Service::ALL.into_iter().flat_map(Service::keys);
+    let all: BTreeSet<&str> = every.copied().collect();
+    let rules = |service: Service| {
+        let strangers = all.iter().filter(|key| !service.keys().contains(key));
+        let refused: serde_json::Map<_, _> = strangers.map(|key| ((*key).to_owned(), false.into())).collect();
+        let mut rules = json_schema!({ "required": service.needed(), "properties": refused });
+        match service {
+            Service::S3 => {
+                let pair = ["result_access_key_id", "result_secret_access_key"];
+                rules.insert("dependencies".to_owned(), json!({ pair[0]: [pair[1]], pair[1]: [pair[0]] }));
+            }
+            Service::Azblob => {
+                let either = json!([{ "required": ["account_key"] }, { "required": ["sas_token"] }]);
+                rules.insert("oneOf".to_owned(), either);
+            }
+            Service::Gcs | Service::Fs => {}
+        }
+        rules
+    };
+    let mut last = rules(Service::default());
+    for service in Service::ALL.into_iter().filter(|service| *service != Service::default()) {
+        let is = json!({ "properties": { "service": { "const": service.as_str() } }, "required": ["service"] });
+        last = json_schema!({ "if": is, "then": rules(service), "else": last });
+    }
+    schema.ensure_object().extend(last.ensure_object().clone());
+}
+
+/// Unless the config says otherwise.
+const REGION: &str = "us-east-1";
+/// Stands for a key of Azure under `--no-secrets`: they are base64.
+const NO_KEY: &str = "bGVmdC1vdXQ=";
+/// What every service that speaks like S3 understands.
+const PATH_STYLE: bool = true;
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Service {
+    /// S3, and what speaks like it.
     #[default]
     S3,
+    /// Google Cloud Storage.
     Gcs,
+    /// Azure Blob Storage.
     Azblob,
+    /// A folder that engines write to.
     Fs,
 }
 
 impl Service {
+    const ALL: [Service; 4] = [Service::S3, Service::Gcs, Service::Azblob, Service::Fs];
+
     fn as_str(self) -> &'static str {
         match self {
             Service::S3 => "s3",
@@ -92,10 +180,21 @@ impl Service {
             Service::Fs => &["root", "result_root"],
         }
     }
+
+    /// Those of them without which it cannot be reached.
+    fn needed(self) -> &'static [&'static str] {
+        match self {
+            Service::S3 => &["bucket", "access_key_id", "secret_access_key"],
+            Service::Gcs => &["bucket", "credential"],
+            Service::Azblob => &["account", "container"],
+            Service::Fs => &["root"],
+        }
+    }
 }
 
 /// The public half of a key: as it is, or from where the secret half is.
-#[derive(Clone)]
+#[derive(Clone, JsonSchema)]
+#[schemars(untagged)]
 enum KeyId {
     Plain(String),
     Elsewhere(SecretSource),
@@ -224,7 +323,7 @@ impl Reader<'_, '_> {
         let elsewhere = "{ env = \"NAME\" }";
         let endpoint = keys.endpoint.as_ref().and_then(|url| self.endpoint("endpoint", url));
         let result_endpoint = keys.result_endpoint.as_ref().and_then(|url| self.endpoint("result_endpoint", url));
-        let region = keys.region.as_ref().map_or(Some("us-east-1".to_owned()), |region| self.region(region));
+        let region = keys.region.as_ref().map_or(Some(REGION.to_owned()), |region| self.region(region));
         let bucket = self.needed("bucket", keys.bucket.as_ref(), "\"landings\"").and_then(|name| self.bucket(name));
         let access_key = self.needed("access_key_id", keys.access_key_id.as_ref(), elsewhere);
         let access_key = access_key.and_then(|written| self.key_id(written));
@@ -252,7 +351,7 @@ impl Reader<'_, '_> {
             secret_key: secret_key?,
             result_access_key: result_access_key?,
             result_secret_key: result_secret_key?,
-            path_style: keys.path_style.as_ref().is_none_or(|written| *written.get_ref()),
+            path_style: keys.path_style.as_ref().map_or(PATH_STYLE, |written| *written.get_ref()),
         })
     }
 
@@ -309,11 +408,15 @@ impl Reader<'_, '_> {
                 let at = self.inner.opening.section.table.span();
                 self.wrong(at, "`account_key` or `sas_token` is missing", "write sas_token = { env = \"NAME\" }")
             }
+            // The placeholder of `--no-secrets` is no key, and a key is decoded when the client is made.
+            (Some(source), None) if self.inner.opening.without_secrets => {
+                self.secret(source).map(|_| Access::Key(Secret::new(NO_KEY)))
+            }
             (Some(source), None) => self.secret(source).map(Access::Key).and_then(|access| {
                 use base64::Engine;
                 let Access::Key(key) = &access else { return Some(access) };
                 let decodes = base64::engine::general_purpose::STANDARD.decode(key.reveal()).is_ok();
-                match decodes || self.inner.opening.without_secrets {
+                match decodes {
                     true => Some(access),
                     false => self.wrong(source.span(), "`account_key` is not base64", "copy it as Azure shows it"),
                 }

@@ -1,14 +1,14 @@
 //! `[target.NAME.sftp]` as it is written.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, ops::Range, path::PathBuf, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
-use toml::Spanned;
 
 use super::{
     host_key::HostKeys,
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{
     canary::Secret,
-    config::{Opening, Problem, Problems, SecretSource},
+    config::{Opening, Problem, Problems, SecretSource, Spanned, keys_in_order},
     target::{
         ControlBy, Target,
         decode::Format,
         dialect::{Compression, Newline, Quotes},
-        files::{Prefix, Reading, Written},
+        files::{FORMAT, HEADER, Prefix, Reading, Written},
     },
 };
 
@@ -34,33 +34,92 @@ const SHAPE: &str = "write \"sftp://USER@HOST/path/of/a/folder\"";
 const HOW: &str = "on the server, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows it; write \
                    host_key = \"SHA256:…\", or known_hosts = \"known_hosts\" with what `ssh-keyscan HOST` wrote";
 
-#[derive(Deserialize)]
+/// A folder on an SFTP server.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>, extend(
+    "oneOf" = [
+        { "required": ["url"], "properties": { "host": false, "port": false, "user": false, "path": false } },
+        { "required": ["host", "user", "path"], "properties": { "url": false } },
+    ],
+    // What is refused: nothing to log in with, and a server that is known by nothing or by two things.
+    "not" = { "anyOf": [
+        { "properties": { "key": false, "password": false } },
+        { "properties": { "host_key": false, "known_hosts": false } },
+        { "required": ["host_key", "known_hosts"] },
+    ] },
+    "dependencies" = { "key_passphrase": ["key"] },
+))]
+pub struct Keys {
+    /// `sftp://USER@HOST:PORT/path/of/a/folder`; `/~/` at the path's beginning is where a login starts. Instead of
+    /// `host`, `port`, `user` and `path`.
     url: Option<Spanned<String>>,
+    /// The server.
+    #[schemars(length(min = 1))]
     host: Option<Spanned<String>>,
+    /// Where it listens.
+    #[schemars(extend("default" = PORT, "minimum" = 1))]
     port: Option<Spanned<u16>>,
+    /// Who the agent is there.
     user: Option<Spanned<String>>,
+    /// The folder; with a `/` first from the server's root, else from where a login starts.
+    #[schemars(length(min = 1))]
     path: Option<Spanned<String>>,
+    /// The private key that the agent logs in with. This, `password`, or both.
     key: Option<Spanned<SecretSource>>,
+    /// Opens the key, if it is locked.
     key_passphrase: Option<Spanned<SecretSource>>,
+    /// The password that the agent logs in with.
     password: Option<Spanned<SecretSource>>,
+    /// Fingerprint of the server's key, or several. Instead of `known_hosts`.
     host_key: Option<Spanned<OneOrMore>>,
+    /// A file with what `ssh-keyscan` wrote. Instead of `host_key`.
     known_hosts: Option<Spanned<PathBuf>>,
+    /// How the platform writes: `sftp://USER:PASSWORD@HOST/PATH`. Absent: as the agent does.
     result_url: Option<Spanned<SecretSource>>,
+    /// How the agent proves that it can see.
+    #[schemars(extend("default" = ControlBy::default()))]
     control: Option<ControlBy>,
+    /// What files hold.
+    #[schemars(extend("default" = FORMAT))]
     format: Option<Format>,
+    /// How files are packed.
+    #[schemars(extend("default" = Compression::default()))]
     compression: Option<Compression>,
+    /// Whether the platform writes a header; reading finds out by itself.
+    #[schemars(extend("default" = HEADER))]
     header: Option<bool>,
+    /// What separates values, one ASCII character. Absent: a comma, in `tsv` a tab.
+    #[schemars(length(min = 1, max = 1))]
     delimiter: Option<Spanned<String>>,
+    /// Which values stand in quotes.
+    #[schemars(extend("default" = Quotes::default()))]
     quote_policy: Option<Spanned<Quotes>>,
+    /// What stands before a quote inside quotes, one ASCII character. Absent: the quote is doubled.
+    #[schemars(length(min = 1, max = 1))]
     escape: Option<Spanned<String>>,
+    /// What stands for NULL. Absent: nothing, so that NULL and the empty string are the same.
+    #[schemars(length(max = 100))]
     null_text: Option<Spanned<String>>,
+    /// What ends a line. Absent: the platform's own choice.
     newline: Option<Newline>,
 }
 
 /// A text, or a list of them: a server has a key of each kind.
 struct OneOrMore(Vec<String>);
+
+impl JsonSchema for OneOrMore {
+    fn schema_name() -> Cow<'static, str> {
+        "OneOrMore".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+        ] })
+    }
+}
 
 impl<'de> Deserialize<'de> for OneOrMore {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -3,15 +3,15 @@
 use std::{ops::Range, time::Duration};
 
 use reqwest::{Url, header::HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::Control;
 use crate::{
     canary::Secret,
-    config::{Length, Opening, Problems, SecretSource},
+    config::{Length, Opening, Problems, SecretSource, Spanned, keys_in_order},
     treasure_data_api::{
-        Engine, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
+        Engine, NAME, WrongSetting, brief, checked_endpoint, checked_key, checked_name, checked_priority, checked_word,
     },
 };
 
@@ -24,19 +24,36 @@ const MOST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Names have at most 255 bytes; `__`, 16 digits and `__verify` may follow.
 const LONGEST_TABLE: usize = 255 - "__0123456789abcdef__verify".len();
 
-/// The table as written.
-#[derive(Deserialize)]
+/// A table of Treasure Data, which is read by jobs.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+#[schemars(transform = keys_in_order::<Self>)]
+pub struct Keys {
+    /// The API's address.
     endpoint: Spanned<String>,
+    /// A key of the account that holds the table.
     api_key: Spanned<SecretSource>,
+    /// How the platform gets in, if it is of another account.
     result_api_key: Option<Spanned<SecretSource>>,
+    /// The table's database.
+    #[schemars(extend("pattern" = NAME))]
     database: Spanned<String>,
+    /// The canary's own table.
+    #[schemars(extend("pattern" = NAME))]
     table: Spanned<String>,
+    /// Which engine reads: another than the one that writes.
     engine: Engine,
+    /// How the agent proves that it can see.
+    #[schemars(extend("default" = Control::DEFAULT))]
     control: Option<Control>,
+    /// Of the reading jobs: -2 very low to 2 very high.
+    #[schemars(range(min = -2, max = 2))]
     priority: Option<Spanned<i64>>,
+    /// Resource pool of the reading jobs.
+    #[schemars(length(min = 1))]
     pool: Option<Spanned<String>>,
+    /// Longest wait for a reading job, from 5s to 2m.
+    #[schemars(extend("default" = Length(TIMEOUT), "pattern" = Length::SOME))]
     timeout: Option<Spanned<Length>>,
 }
 
@@ -82,7 +99,7 @@ impl Settings {
                     database,
                     table,
                     engine: keys.engine,
-                    control: keys.control.unwrap_or(Control::Write),
+                    control: keys.control.unwrap_or(Control::DEFAULT),
                     priority,
                     pool,
                     timeout: timeout.unwrap_or(TIMEOUT),

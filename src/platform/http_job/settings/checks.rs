@@ -7,14 +7,13 @@ use reqwest::{
     Method, Url,
     header::{HeaderName, HeaderValue},
 };
-use toml::Spanned;
 
 use super::{
     Basic, Find, FindKeys, Login, Look, LookKeys, PHASES, Status, Submit, SubmitKeys, Texts, Written, templates,
 };
 use crate::{
     canary::{Phase, Secret},
-    config::{Length, Opening, Problems, SecretSource, nearest},
+    config::{Length, Opening, Problems, SecretSource, Spanned, nearest},
     http::is_private,
     platform::http_job::{
         body::{Body, JsonTemplate},
@@ -34,6 +33,15 @@ const OF_A_MARKER: &[Word] = &[Word::Marker];
 pub(super) const OF_A_JOB: &[Word] = &[Word::Id];
 /// Of what every request has.
 pub(super) const NOTHING: &[Word] = &[];
+
+/// Methods that a request may have.
+pub(super) const METHODS: [(&str, Method); 5] = [
+    ("GET", Method::GET),
+    ("POST", Method::POST),
+    ("PUT", Method::PUT),
+    ("PATCH", Method::PATCH),
+    ("DELETE", Method::DELETE),
+];
 
 /// Headers that are HTTP's own business.
 const OWN_HEADERS: [&str; 7] = ["connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"];
@@ -268,17 +276,10 @@ impl<'a> Checks<'a> {
 
     /// A request.
     pub(super) fn request(&mut self, written: &Written<'_>, allowed: &[Word], default: &str) -> Option<Request> {
-        const METHODS: [(&str, Method); 5] = [
-            ("GET", Method::GET),
-            ("POST", Method::POST),
-            ("PUT", Method::PUT),
-            ("PATCH", Method::PATCH),
-            ("DELETE", Method::DELETE),
-        ];
         let name = written.method.map_or(default, |method| method.get_ref().as_str());
         let method = METHODS.into_iter().find(|(known, _)| *known == name).map(|(_, method)| method);
         if let (None, Some(at)) = (&method, written.method) {
-            let hint = one_of(name, "methods", &["GET", "POST", "PUT", "PATCH", "DELETE"]);
+            let hint = one_of(name, "methods", &METHODS.map(|(name, _)| name));
             let _: Option<()> = self.wrong(at.span(), format!("unknown method `{}`", brief(name)), hint);
         }
         let path = self.template(written.path.span(), checked_path(written.path.get_ref()), allowed);
@@ -336,7 +337,7 @@ impl<'a> Checks<'a> {
 
     pub(super) fn submit(&mut self, written: &Spanned<SubmitKeys>) -> Option<Submit> {
         let keys = written.get_ref();
-        let request = self.request(&keys.written(), OF_A_RUN, "POST");
+        let request = self.request(&keys.written(), OF_A_RUN, SubmitKeys::METHOD);
         let id = self.pointer(&keys.id);
         let existing_id = self.pointer_if(keys.existing_id.as_ref());
         self.must_use(request.as_ref(), "query", written.span());
@@ -345,7 +346,7 @@ impl<'a> Checks<'a> {
 
     pub(super) fn find(&mut self, written: &Spanned<FindKeys>) -> Option<Find> {
         let keys = written.get_ref();
-        let request = self.request(&keys.written(), OF_A_MARKER, "GET");
+        let request = self.request(&keys.written(), OF_A_MARKER, FindKeys::METHOD);
         let id = self.pointer(&keys.id);
         self.must_use(request.as_ref(), "marker", written.span());
         Some(Find { request: request?, id: id? })
@@ -353,7 +354,7 @@ impl<'a> Checks<'a> {
 
     pub(super) fn look(&mut self, written: &Spanned<LookKeys>) -> Option<Look> {
         let keys = written.get_ref();
-        let request = self.request(&keys.written(), OF_A_JOB, "GET");
+        let request = self.request(&keys.written(), OF_A_JOB, LookKeys::METHOD);
         self.must_use(request.as_ref(), "id", written.span());
         let status = self.pointer(&keys.status);
         let statuses = self.mapped(keys.statuses.get_ref(), "status", &Status::ALL);
