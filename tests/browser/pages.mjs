@@ -1,6 +1,6 @@
 // Looks at pages as those see them who read them by eye, by keyboard, by screen reader, on a phone, without JavaScript.
-// Argument: { origin, paths: ["/", …], words: ["…"], deep: true }; prints { pages: { path: { … } } }.
-// `words`: text that must be there; `deep`: not only what the page does by itself, but how it can be used.
+// Argument: { origin, paths: ["/", …], words: ["…"] }.
+// Prints { pages: { path: { … } } }. `words`: text that is looked for on each.
 
 import { axe, DESK, PHONE, script, watched, withBrowser } from "./chromium.mjs";
 
@@ -10,16 +10,20 @@ const INTERACTIVE = "a[href], area[href], button, input, select, textarea, summa
 const BEAT_MS = 250;
 /** It says every how many seconds; nobody wants to wait longer. */
 const REFRESH_WITHIN_MS = 20_000;
+/** What is shown may change between two looks, so that they differ once; not again and again. */
+const LOOKS = 6;
 
-script(240, ({ origin, paths, words = [], deep = true }) =>
+script(240, ({ origin, paths, words = [] }) =>
   withBrowser(async (browser) => {
-    const plain = deep ? await withoutScript(browser, origin, paths) : {};
+    const plain = await withoutScript(browser, origin, paths);
     const pages = {};
     for (const path of paths) {
-      pages[path] = await itself(browser, origin, path, words);
-      if (deep) Object.assign(pages[path], await used(browser, origin, path));
+      pages[path] = { ...(await itself(browser, origin, path, words)), ...(await used(browser, origin, path)) };
     }
-    for (const [path, { seen }] of Object.entries(plain)) pages[path].plain = await seen();
+    for (const path of paths) {
+      pages[path].plain = await plain[path]();
+      pages[path].same = await same(browser, origin, path);
+    }
     return { pages };
   }),
 );
@@ -80,30 +84,46 @@ async function itself(browser, origin, path, words) {
 async function used(browser, origin, path) {
   const context = await browser.newContext({ viewport: DESK, colorScheme: "light" });
   const page = await context.newPage();
-  await page.route("**/events", (route) => route.abort());
-  await page.goto(origin + path, { waitUntil: "load" });
-  const judged = {};
-  await page.evaluate(axe);
-  judged.light = await judge(page);
-  await page.emulateMedia({ colorScheme: "dark" });
-  judged.dark = await judge(page);
-  const keyboard = await walk(page);
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(PHONE);
-  judged.phone = await judge(page);
-  const wide = await page.evaluate(() => {
+  // Neither answered nor refused: a page that is refused may do something else instead.
+  await page.route("**/events", () => {});
+  let times = 0;
+  page.on("request", (request) => request.isNavigationRequest() && (times += 1));
+  try {
+    await page.goto(origin + path, { waitUntil: "load" });
+    await page.evaluate(axe);
+    const judged = { light: await judge(page) };
+    await page.emulateMedia({ colorScheme: "dark" });
+    judged.dark = await judge(page);
+    const keyboard = await walk(page);
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.setViewportSize(PHONE);
+    judged.phone = await judge(page);
+    return { axe: judged, keyboard, phone: await width(page) };
+  } catch (error) {
+    if (times < 2) throw error;
+    // Whoever was in the midst of it begins again.
+    return { loaded_itself_again: true };
+  } finally {
+    await context.close();
+  }
+}
+
+/** How wide it is, and what makes it wider than the screen. */
+function width(page) {
+  return page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;
     // What may be wider than the page scrolls by itself.
     const scrolls = (element) =>
-      element !== document.documentElement && (/auto|scroll|hidden/.test(getComputedStyle(element).overflowX) || (element.parentElement && scrolls(element.parentElement)));
+      element !== null &&
+      element !== document.documentElement &&
+      (/auto|scroll|hidden|clip/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
     const over = [...document.body.querySelectorAll("*")].filter(
       (element) => element.getBoundingClientRect().right > clientWidth + 1 && !scrolls(element),
     );
-    const name = (element) => `${element.tagName.toLowerCase()}${element.id && `#${element.id}`}: ${element.textContent.trim().slice(0, 40)}`;
+    const name = (element) =>
+      `${element.tagName.toLowerCase()}${element.id && `#${element.id}`}: ${element.textContent.trim().slice(0, 40)}`;
     return { scrollWidth, clientWidth, over: over.slice(0, 3).map(name) };
   });
-  await context.close();
-  return { axe: judged, keyboard, phone: wide };
 }
 
 /** What axe-core finds that keeps people out. */
@@ -139,7 +159,8 @@ async function walk(page) {
       return seen(element) && (native || element.tabIndex >= 0) && first(element);
     });
     document.activeElement?.blur();
-    const name = (element) => `${element.tagName.toLowerCase()} ${element.getAttribute("href") ?? element.id}: ${(element.getAttribute("aria-label") ?? element.textContent).trim().slice(0, 40)}`;
+    const text = (element) => (element.getAttribute("aria-label") ?? element.textContent).trim().slice(0, 40);
+    const name = (element) => `${element.tagName.toLowerCase()} ${element.getAttribute("href") ?? element.id}: ${text(element)}`;
     return window.stops.map(name);
   }, INTERACTIVE);
   const order = [];
@@ -167,7 +188,7 @@ async function walk(page) {
   };
 }
 
-/** Opens pages without JavaScript; each says later what it said, and whether it asked for itself again. */
+/** Opens pages without JavaScript; each says later whether it asked for itself again. */
 async function withoutScript(browser, origin, paths) {
   const opened = {};
   for (const path of paths) {
@@ -176,29 +197,36 @@ async function withoutScript(browser, origin, paths) {
     let times = 0;
     page.on("request", (request) => request.isNavigationRequest() && request.url() === origin + path && (times += 1));
     await page.goto(origin + path, { waitUntil: "load" });
-    const said = {
-      summary: await text(page, "#summary"),
-      incidents: await hrefs(page, 'section#incidents a[href^="/incidents/"]'),
-      refresh: await page.locator('meta[http-equiv="refresh"]').count(),
-    };
-    const seen = async () => {
-      for (let waited = 0; said.refresh > 0 && times < 2 && waited < REFRESH_WITHIN_MS; waited += BEAT_MS) {
+    const refresh = await page.locator('meta[http-equiv="refresh"]').count();
+    opened[path] = async () => {
+      for (let waited = 0; refresh > 0 && times < 2 && waited < REFRESH_WITHIN_MS; waited += BEAT_MS) {
         await new Promise((later) => setTimeout(later, BEAT_MS));
       }
       await context.close();
-      return { ...said, refreshed: times > 1 };
+      return { refresh, refreshed: times > 1 };
     };
-    opened[path] = { seen };
   }
   return opened;
 }
 
-async function text(page, selector) {
-  const all = await page.locator(selector).allTextContents();
-  return all.length ? all[0].trim() : null;
+/** What is said with and without JavaScript, side by side, until it is the same. */
+async function same(browser, origin, path) {
+  let both = [];
+  for (let look = 0; look < LOOKS; look += 1) {
+    both = await Promise.all([true, false].map((javaScriptEnabled) => said(browser, origin + path, javaScriptEnabled)));
+    if (JSON.stringify(both[0]) === JSON.stringify(both[1])) break;
+  }
+  const [with_script, without] = both;
+  return { with_script, without };
 }
 
-async function hrefs(page, selector) {
-  const links = await page.locator(selector).all();
-  return [...new Set(await Promise.all(links.map((link) => link.getAttribute("href"))))];
+async function said(browser, url, javaScriptEnabled) {
+  const context = await browser.newContext({ viewport: DESK, javaScriptEnabled });
+  const page = await context.newPage();
+  await page.goto(url, { waitUntil: "load" });
+  const summary = await page.locator("#summary").allTextContents();
+  const links = await page.locator('section#incidents a[href^="/incidents/"]').all();
+  const incidents = [...new Set(await Promise.all(links.map((link) => link.getAttribute("href"))))];
+  await context.close();
+  return { summary: summary[0]?.trim() ?? null, incidents };
 }
