@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { Agent, get } from "node:http";
 
 import { DESK, script, withBrowser } from "./chromium.mjs";
-import { follow } from "./live.mjs";
+import { follow } from "./follow.mjs";
 import { fiveHundred, sleep, until, withWorld } from "./world.mjs";
 
 const PAGES = 200;
