@@ -124,7 +124,7 @@ export function fiveHundred(every) {
     const clusters = Array.from({ length: 10 }, (_, nth) => {
       const [like, engine, worker] = [["presto", "presto", "v5"], ["hadoop1", "hive", "v5"], ["hadoop2", "hive", "v6"]][nth % 3];
       const name = `${engine}-${regions[nth % 4]}-${nth}`;
-      const labels = `engine = "${engine}", cluster = "${like}", worker = "${worker}", region = "${regions[nth % 4]}"`;
+      const labels = `engine = "${engine}", cluster = "${name}", worker = "${worker}", region = "${regions[nth % 4]}"`;
       const head = `[platform.${name}]\nin_flight = 100\nper_hour = 1000000\nlabels = { ${labels} }\n`;
       return [name, head + platform(like).replace(`platform.${like}.`, `platform.${name}.`)];
     });
