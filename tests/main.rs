@@ -2,6 +2,8 @@
 
 mod blame;
 #[cfg(feature = "sandbox")]
+mod browser;
+#[cfg(feature = "sandbox")]
 mod commands;
 mod config;
 #[cfg(feature = "sandbox")]

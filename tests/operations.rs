@@ -4,10 +4,13 @@
 mod containers;
 mod dashboards;
 mod events;
+mod guide;
 mod handbook;
 mod package;
 mod packaging;
 mod paging;
+mod reader;
 mod rules;
 mod service;
+mod shell;
 mod stack;
