@@ -11,6 +11,7 @@ mod intake;
 mod maintenance;
 mod notifications;
 mod pages;
+pub mod report;
 mod reports;
 mod serve;
 mod shapes;

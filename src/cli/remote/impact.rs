@@ -18,6 +18,7 @@ use crate::{
         impact::{Hit, Impact},
         incident::write_labels,
     },
+    web::report::remarks,
 };
 
 /// Reading the accounts of a large installation takes minutes; what takes longer was forgotten.
@@ -104,20 +105,6 @@ fn stage(stands: &Value) -> String {
         (_, 0) => format!("reading customers' jobs: {} of {} accounts", count("read"), count("of")),
         (looked, to_look) => format!("looking at targets: {looked} of {to_look} outputs"),
     }
-}
-
-/// What a reader of the list must know.
-pub(super) fn remarks(found: &Impact) -> Vec<String> {
-    let mut remarks = found.notes.clone();
-    for account in &found.accounts {
-        let whose = account.platforms.join(", ");
-        remarks.push(match &account.cut {
-            Some(cut) if account.jobs == 0 => format!("{whose} could not be asked: {cut}"),
-            Some(cut) => format!("{whose}: not all jobs since {} were read: {cut}", account.since),
-            None => format!("{whose}: {} jobs were read, back to {}", account.jobs, account.since),
-        });
-    }
-    remarks
 }
 
 fn text(out: &mut impl Write, found: &Impact) -> std::io::Result<()> {
