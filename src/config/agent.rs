@@ -45,6 +45,7 @@ struct Written {
     hosts: Option<Vec<Spanned<String>>>,
     url: Option<Spanned<String>>,
     runbook: Option<Spanned<String>>,
+    dashboard: Option<Spanned<String>>,
     intake: Option<Spanned<String>>,
     store: Option<Spanned<String>>,
     probes: Option<Spanned<PathBuf>>,
@@ -86,6 +87,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         hosts: written.hosts.iter().flatten().filter_map(|host| reading.host(host)).collect(),
         url: written.url.as_ref().and_then(|url| reading.link("url", url)),
         runbook: written.runbook.as_ref().and_then(|url| reading.link("runbook", url)),
+        dashboard: written.dashboard.as_ref().and_then(|url| reading.link("dashboard", url)),
         intake,
         store: reading.store(written.store.as_ref()),
         detect_within: written.detect_within.as_ref().map(|length| {

@@ -2,13 +2,23 @@
 //! scripts; with them they change by themselves ([`live`](super::live)). What they show is text: markup is only
 //! what stands in our source.
 
+mod by_hand;
+mod evidence;
+mod facets;
 mod frame;
+mod held;
 mod incident;
+mod outside;
 mod overview;
+mod proof;
+mod report;
 mod run;
+mod timeline;
+mod waterfall;
 
 pub(super) use incident::incident;
 pub(super) use overview::{overview, parts};
+pub(super) use report::report;
 pub(super) use run::run;
 
 use axum::response::Response;
