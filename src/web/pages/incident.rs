@@ -51,14 +51,14 @@ pub(in crate::web) async fn incident(State(doors): Shared, Path(id): Path<String
         }
         section aria-labelledby="proof" {
             h2 #proof { "What proves it" }
-            p.soft { (proof.len()) " runs. Of each, what the platform said beside what the agent itself read at the target." }
+            p.soft { (counted(proof.len(), "run")) ". Of each, what the platform said beside what the agent itself read at the target." }
             (proofs(&proof, now))
         }
         section aria-labelledby="routes" { h2 #routes { "Routes hit" } (routes) }
         section aria-labelledby="story" {
             h2 #story { "Story" }
             details {
-                summary { (incident.history.len()) " conclusions, each because of runs" }
+                summary { (counted(incident.history.len(), "conclusion")) ", each because of runs" }
                 ol { @for step in &incident.history { li { (time(step.at, now)) " " (outside(&step.text)) } } }
             }
         }
@@ -139,6 +139,11 @@ fn notes(doors: &Doors, incident: &Incident) -> Markup {
 /// No address leads to anything but a page on the web.
 fn is_page(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
+}
+
+/// `1 run`, `2 runs`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn who(openings: &[Opening], incident: &Incident) -> Markup {

@@ -22,7 +22,7 @@ pub(super) fn proofs(proofs: &[Proof], now: Timestamp) -> Markup {
         ol.proofs { @for proof in first { (card(proof, now)) } }
         @if !rest.is_empty() {
             details {
-                summary { "The other " (rest.len()) " runs" }
+                summary { "And " (rest.len()) " more" }
                 ol.proofs start=(AT_ONCE + 1) { @for proof in rest { (card(proof, now)) } }
             }
         }
@@ -37,7 +37,7 @@ fn card((marker, record): &Proof, now: Timestamp) -> Markup {
     let outcome = verdict.as_ref().map(|verdict| verdict.outcome);
     html! {
         li class=[outcome.map(colour)] {
-            h4 {
+            h3 {
                 span class=[outcome.map(colour)] {
                     (sign(outcome)) " " @match outcome { Some(outcome) => (outcome), None => "not judged yet" }
                 }
@@ -46,8 +46,8 @@ fn card((marker, record): &Proof, now: Timestamp) -> Markup {
             }
             @if let Some(reason) = verdict.as_ref().and_then(|verdict| verdict.reason.as_ref()) { p { (outside(reason)) } }
             div.sides {
-                div { h5 { "The job said" } (held::claim(evidence, now)) }
-                div { h5 { "The target held" } (held::sighting(evidence, now)) }
+                div { h4 { "The job said" } (held::claim(evidence, now)) }
+                div { h4 { "The target held" } (held::sighting(evidence, now)) }
             }
             (held::control(record, now))
         }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Runs of the same route before and after it.
-const BESIDE: usize = 10;
+const BESIDE: usize = 8;
 /// Newest runs of the route among which those after it are looked for.
 const NEWEST: u32 = 100;
 /// Newest incidents among which those that name it are.

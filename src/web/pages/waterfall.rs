@@ -160,6 +160,10 @@ fn spans(record: &RunRecord, now: Timestamp) -> Vec<Span> {
     if let Some(at) = evidence.claimed_at.filter(|_| is_done && !knows(&marks, Phase::Land)) {
         marks.push((Phase::Land, at));
     }
+    // A platform's clock may be another, or tell whole seconds only: nothing begins before what came before it.
+    for at in 1..marks.len() {
+        marks[at].1 = marks[at].1.max(marks[at - 1].1);
+    }
     let end = verdict.as_ref().map_or(now, |verdict| verdict.at);
     let landed = evidence
         .first_complete()

@@ -1,3 +1,5 @@
+//! Phases as they are drawn.
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;
