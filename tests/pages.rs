@@ -101,7 +101,8 @@ async fn a_lost_run_shows_claim_against_sighting_and_what_convicts() {
 async fn a_corrupted_run_shows_which_values_are_wrong() {
     let examples = vec![Difference { row: 7, column: "day".into(), expected: "2012-02-29".into(), found: EVIL.into() }];
     let rows = Rows { expected: 20, right: 19, changed: 1, examples, ..Rows::default() };
-    let seen = Seen::new(run(&route("presto", "v5"), -600), done(found(rows)));
+    let long_ago = Evidence { accepted_at: Some(at(-600)), ..done(found(rows)) };
+    let seen = Seen::new(run(&route("presto", "v5"), -600), long_ago);
     let verdict = seen.judged(Outcome::Corrupted, Some(Phase::Land));
     let house = House::of(vec![seen.with(verdict)], Vec::new(), Vec::new()).await;
     let page = house.run(0).await;

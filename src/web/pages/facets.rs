@@ -32,7 +32,7 @@ struct Share<'b> {
     other: usize,
 }
 
-/// A table a label, those that tell most apart first in the order of the config.
+/// A table a label: the suspects' first, then in the order of the config.
 pub(super) fn facets(board: &Board, incident: &Incident) -> Markup {
     let labels = labels(board, incident);
     let is_suspect = |name: &str, value: &str| incident.suspects.iter().any(|(n, v)| n == name && v == value);
@@ -109,6 +109,7 @@ fn labels<'b>(board: &'b Board, incident: &Incident) -> Vec<(&'b str, Vec<Share<
     if labels.iter().any(|(_, shares)| shares.len() > 1) {
         labels.retain(|(_, shares)| shares.len() > 1);
     }
+    labels.sort_by_key(|(name, _)| !incident.suspects.iter().any(|(suspect, _)| suspect == name));
     labels.truncate(LABELS);
     labels
 }

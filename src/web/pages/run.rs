@@ -93,7 +93,7 @@ fn headline(record: &RunRecord, incidents: &[Incident], now: Timestamp) -> Marku
             }
             dl {
                 @if let Some(reason) = verdict.and_then(|verdict| verdict.reason.as_deref()) { dt { "Reason" } dd { (outside(reason)) } }
-                @if let Some(phase) = verdict.and_then(|verdict| verdict.phase) { dt { "Went wrong in" } dd { (phase) } }
+                @if let Some(phase) = verdict.and_then(|verdict| verdict.phase) { dt { "Phase" } dd { (phase) } }
                 @if let Some(also) = verdict.map(|verdict| &verdict.also).filter(|also| !also.is_empty()) {
                     dt { "Also" } dd { @for (n, outcome) in also.iter().enumerate() { @if n > 0 { ", " } (outcome) } }
                 }

@@ -40,7 +40,7 @@ pub(super) fn timeline(incident: &Incident, openings: &[Opening], now: Timestamp
                 li class=(point.class) {
                     (time(point.at, now)) " "
                     span.distance { @if let Some(before) = n.checked_sub(1) { "+" (Brief(point.at.since(points[before].at))) } }
-                    span.what { (point.what) }
+                    " " span.what { (point.what) }
                 }
             }
             @if points.len() > LISTED { li { "and " (points.len() - LISTED) " more" } }

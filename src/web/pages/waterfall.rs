@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::time;
+use super::{colour, sign, time};
 use crate::{
     canary::{Claim, Phase, Sighting, Timestamp, time::Brief},
     store::RunRecord,
@@ -56,7 +56,7 @@ pub(super) fn waterfall(record: &RunRecord, now: Timestamp) -> Markup {
         }
     }
     let axis = Axis { from, until };
-    let wrong = verdict.as_ref().and_then(|verdict| verdict.phase);
+    let wrong = verdict.as_ref().and_then(|verdict| Some((verdict.phase?, verdict.outcome)));
     let marks = html! {
         @for (at, class) in [(objective, "mark objective"), (deadline, "mark deadline")] {
             @if axis.has(at) { (tick(axis.place(at), class)) }
@@ -69,11 +69,11 @@ pub(super) fn waterfall(record: &RunRecord, now: Timestamp) -> Markup {
                 thead { tr { th scope="col" { "phase" } th scope="col" aria-hidden="true" {} th scope="col" { "began" } th scope="col" { "took" } } }
                 tbody {
                     @for span in &spans {
-                        @let is_wrong = wrong == Some(span.phase);
-                        tr class=[is_wrong.then_some("red")] {
-                            th scope="row" { (span.phase) @if is_wrong { " ✗" } }
+                        @let wrong = wrong.filter(|(phase, _)| *phase == span.phase).map(|(_, outcome)| outcome);
+                        tr class=[wrong.map(colour)] {
+                            th scope="row" { (span.phase) @if wrong.is_some() { " " (sign(wrong)) } }
                             td.lane { (lane(&html! {
-                                rect class={ "phase " (span.phase) @if is_wrong { " wrong" } }
+                                rect class={ "phase " (span.phase) @if let Some(outcome) = wrong { " wrong " (colour(outcome)) } }
                                     x=(number(axis.place(span.from))) y="3" height="14"
                                     width=(number((axis.place(span.until) - axis.place(span.from)).max(3.0))) {}
                                 (marks)
