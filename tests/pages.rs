@@ -235,7 +235,7 @@ async fn an_incident_that_was_over_and_came_again_tells_both() {
     let page = house.incident(0).await;
     let said = text(&page);
     for sentence in [
-        "✓ Over jobs say success, and nothing is written on worker=v5 from 21:43:00 until 21:43:50, for 50s",
+        "✓ Over it was: jobs say success, and nothing is written on worker=v5 from 21:43:00 until 21:43:50, for 50s",
         "Over because 3 greens once more",
         "21:43:30 +10s Resolved: 3 greens on every route 21:43:40 +10s Open again: 2 bad runs 21:43:50 +10s Resolved: 3 greens \
          once more",

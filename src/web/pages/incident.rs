@@ -83,7 +83,11 @@ fn headline(incident: &Incident, now: Timestamp) -> Markup {
     let bad = incident.onset.first_bad;
     html! {
         section class=(class) aria-labelledby="headline" {
-            h2 #headline { span.word { (word) } " " (incident.outcome.meaning()) }
+            h2 #headline {
+                span.word { (word) } " "
+                @if !incident.is_open() { "it was: " }
+                (incident.outcome.meaning())
+            }
             p.where {
                 "on " strong { (outside(&incident.suspects_text())) } " "
                 @match incident.resolved_at {

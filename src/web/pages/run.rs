@@ -34,6 +34,8 @@ const INCIDENTS: u32 = 200;
 struct Around {
     /// Runs of its route, oldest first, itself among them.
     strip: Vec<RunRecord>,
+    /// Nobody knows here which came next: the last one is the newest.
+    is_torn: bool,
     /// Incidents that it proves.
     incidents: Vec<Incident>,
 }
@@ -48,7 +50,7 @@ pub(in crate::web) async fn run(State(doors): Shared, Path(id): Path<String>) ->
     let RunRecord { run, evidence: seen, verdict, .. } = &record;
     let main = html! {
         (headline(&record, &around.incidents, now))
-        (strip(&around.strip, marker, now))
+        (strip(&around, marker, now))
         section aria-labelledby="proof" {
             h2 #proof { "What it rests on" }
             div.sides {
@@ -123,13 +125,14 @@ fn why(why: Why) -> &'static str {
 }
 
 /// The run among those of its route.
-fn strip(strip: &[RunRecord], marker: Marker, now: Timestamp) -> Markup {
+fn strip(around: &Around, marker: Marker, now: Timestamp) -> Markup {
     html! {
         nav.strip aria-label="Runs of this route, oldest first" {
             ol {
-                @for record in strip {
+                @for record in &around.strip {
                     @let outcome = record.verdict.as_ref().map(|verdict| verdict.outcome);
                     @let is_this = record.run.marker == marker;
+                    @if around.is_torn && record.run.marker > marker { li.soft { "… the newest:" } }
                     li {
                         a class=[outcome.map(colour)] href={ "/runs/" (record.run.marker) } aria-current=[is_this.then_some("page")] {
                             span.sign { (sign(outcome)) }
@@ -153,11 +156,12 @@ async fn around(doors: &Doors, record: &RunRecord) -> Result<Around, Problem> {
     incidents.retain(|incident| incident.detected_at.is_some() && incident.runs.contains(&marker));
     let mut after: Vec<RunRecord> = newest.into_iter().filter(|record| record.run.marker > marker).collect();
     // If all of the newest came later, nobody knows here which came next.
-    if after.len() < NEWEST as usize {
-        after.drain(..after.len().saturating_sub(BESIDE));
-    } else {
+    let is_torn = after.len() >= NEWEST as usize;
+    if is_torn {
         after.truncate(1);
+    } else {
+        after.drain(..after.len().saturating_sub(BESIDE));
     }
     let strip = before.into_iter().rev().chain([record.clone()]).chain(after.into_iter().rev()).collect();
-    Ok(Around { strip, incidents })
+    Ok(Around { strip, is_torn, incidents })
 }
