@@ -93,6 +93,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             hosts: Vec::new(),
             url: None,
             runbook: None,
+            dashboard: None,
             intake: None,
             store: "fleet.db".into(),
             detect_within: None,

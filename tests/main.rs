@@ -29,6 +29,7 @@ mod mysql;
 mod notify;
 #[cfg(feature = "sandbox")]
 mod operations;
+mod pages;
 #[cfg(feature = "sandbox")]
 mod paging;
 mod postgres;

@@ -14,15 +14,15 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use landfall::{
     canary::{
-        CanaryName, Claim, Evidence, LabelName, Labels, Look, Maintenance, Marker, Mode, NotifierName, Outcome, Pause,
-        Phase, PlatformName, Route, Rows, Run, Sample, Secret, Selector, Sighting, Silence, TargetName, Terms,
+        ByHand, CanaryName, Claim, Evidence, LabelName, Labels, Look, Maintenance, Marker, Mode, NotifierName, Outcome,
+        Pause, Phase, PlatformName, Route, Rows, Run, Sample, Secret, Selector, Sighting, Silence, TargetName, Terms,
         Timestamp, Verdict, Why,
     },
     detect::{AgentHealth, Board, Deploy, Incident, IncidentId, Onset, Severity, Step},
     metrics::{BuildInfo, Metrics},
     store::{Holding, Letter, Opening, Settlement, Store, memory::Memory},
     target::webhook::Intake,
-    web::{Accounts, Clear, Declined, Doors, Hosts, Kept, Order, Read, intake_router, router, serve},
+    web::{Accounts, Clear, Declined, Doors, Hosts, Kept, Links, Order, Read, intake_router, router, serve},
 };
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -319,6 +319,8 @@ impl House {
             agent: EVIL.to_owned(),
             public: Some("Exports".to_owned()),
             now: Arc::new(|| NOW),
+            by_hand: Arc::new(|_| ByHand::default()),
+            links: Links::default(),
             scheduled_at: Arc::new(|| Some(at(-5))),
         };
         let (stop, stopped) = oneshot::channel();

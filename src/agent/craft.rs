@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{clock::Clock, desk::Told, dogfood::Reports, impact::Scenery, sight::Sight};
 use crate::{
-    canary::{Away, Marker, PlatformName, RouteId, Sample, TargetName, Timestamp, Usual},
+    canary::{Away, ByHand, Marker, PlatformName, RouteId, Run, Sample, TargetName, Timestamp, Usual},
     metrics::Metrics,
     platform::{Platform, PlatformError},
     store::Store,
@@ -144,6 +144,17 @@ impl Craft {
     /// What is usual for a route.
     pub fn usual(&self, route: RouteId) -> Usual {
         self.usual.read().unwrap_or_else(PoisonError::into_inner).get(&route).cloned().unwrap_or_default()
+    }
+
+    /// How a person sees a run with their own eyes.
+    pub fn by_hand(&self, run: &Run) -> ByHand {
+        let Some((target, _)) = self.targets.get(&run.route.target) else { return ByHand::default() };
+        let place = target.delivered_to(run);
+        let pad = self.pads.get(&run.route.platform);
+        // What a report was made of is kept for some hours; without it nobody knows the query.
+        let is_known = run.report.is_some() || !self.reports.brings(&run.route);
+        let query = pad.filter(|_| is_known).and_then(|pad| pad.driver.query(run, &place.place));
+        ByHand { query, address: Some(place.shown), read: target.by_hand(run) }
     }
 
     /// Gaps in watching that overlap a time.

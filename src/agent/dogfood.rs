@@ -69,6 +69,11 @@ pub enum Composed {
 }
 
 impl Reports {
+    /// Whether runs over a route bring reports.
+    pub fn brings(&self, route: &Route) -> bool {
+        self.plans.contains_key(&route.canary)
+    }
+
     /// Of a plan's canaries and routes.
     pub fn of<'p>(plans: impl Iterator<Item = (&'p CanaryName, &'p ReportPlan)>, routes: &[Arc<Route>]) -> Self {
         let plans: HashMap<CanaryName, ReportPlan> = plans.map(|(name, plan)| (name.clone(), plan.clone())).collect();

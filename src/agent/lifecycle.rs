@@ -41,7 +41,7 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    canary::{Away, Maintenance, RouteId, Timestamp, Usual, Why},
+    canary::{Away, ByHand, Maintenance, RouteId, Run, Timestamp, Usual, Why},
     config::Plan,
     detect::{AgentHealth, Board},
     metrics::Metrics,
@@ -124,6 +124,13 @@ pub(super) struct Base {
 }
 
 impl Agent {
+    /// How a person sees a run with their own eyes, by the drivers that are at work now; of a platform or target
+    /// that the config does not name any more, nothing.
+    pub fn by_hand(&self, run: &Run) -> ByHand {
+        let craft = Arc::clone(&self.craft.borrow());
+        craft.by_hand(run)
+    }
+
     /// Starts: what the ledger knows is taken up, then runs are sent.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let Parts { plan, store, clock, dice, metrics, hearer, is_daemon, confirms } = parts;

@@ -2,6 +2,7 @@
 //! clock, environment, file or log. Reading order: names, time, route, run, sample, evidence, verdict.
 
 pub mod address;
+pub mod by_hand;
 pub mod evidence;
 pub mod judge;
 pub mod looks;
@@ -25,6 +26,7 @@ pub mod verdict;
 pub mod wait;
 
 pub use address::Address;
+pub use by_hand::ByHand;
 pub use evidence::{Away, Claim, Control, Evidence, Look, Phase, Sighting};
 pub use judge::{Judgement, judge};
 pub use maintenance::Maintenance;

@@ -323,7 +323,7 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
         (Some(id), None) => {
             let answer = place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
             if is_report {
-                let report = report::Report::gather(&place, answer["incidents"][0].clone(), !args.no_impact).await?;
+                let report = report::gather(&place, answer["incidents"][0].clone(), !args.no_impact).await?;
                 let written = write!(std::io::stdout().lock(), "{}", report.markdown());
                 return answered(written, if report.is_whole() { YES } else { UNSURE });
             }

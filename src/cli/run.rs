@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use reqwest::Url;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -26,10 +27,11 @@ use crate::{
         lifecycle::{OpenPlan, Parts},
         verify::{Asked, Progress},
     },
+    config::AgentPlan,
     metrics::{BuildInfo, Metrics},
     store::{Store, sqlite::Sqlite},
     target::webhook::Intake,
-    web::{self, Declined, Doors, Hosts, Order},
+    web::{self, Declined, Doors, Hosts, Links, Order},
 };
 
 /// Watches: the daemon.
@@ -69,6 +71,17 @@ pub async fn run(args: Args) -> Result<u8> {
     tokio::spawn(hang_ups(hangup, daemon.doors.orders.clone()));
     daemon.serve(stopping, systemd).await;
     Ok(YES)
+}
+
+/// Where people are sent from the pages.
+fn links(agent: &AgentPlan, address: SocketAddr) -> Links {
+    let own = agent.url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
+    let text = |url: &Option<Url>| url.as_ref().map(ToString::to_string);
+    Links {
+        agent: own.trim_end_matches('/').to_owned(),
+        runbook: text(&agent.runbook),
+        dashboard: text(&agent.dashboard),
+    }
 }
 
 /// Has the config read again at each SIGHUP. How it ended, the log says.
@@ -134,6 +147,7 @@ impl Daemon {
         metrics.reloaded(Some(clock.now()));
         let (token, name) = (plan.agent.token.clone(), plan.agent.name.clone());
         let hosts = plan.agent.hosts.clone();
+        let links = links(&plan.agent, address);
         let parts = Parts {
             plan,
             store: Arc::clone(&store),
@@ -146,7 +160,7 @@ impl Daemon {
         };
         let agent = Arc::new(Agent::start(parts).await?);
         let (orders, ordered) = mpsc::channel(64);
-        let scheduled = Arc::clone(&agent);
+        let (scheduled, flown) = (Arc::clone(&agent), Arc::clone(&agent));
         let now: Arc<dyn Fn() -> crate::canary::Timestamp + Send + Sync> = Arc::new(move || clock.now());
         let doors = Doors {
             store,
@@ -163,6 +177,8 @@ impl Daemon {
             agent: name,
             public: title,
             now: Arc::clone(&now),
+            by_hand: Arc::new(move |run| flown.by_hand(run)),
+            links,
             scheduled_at: Arc::new(move || scheduled.round()),
         };
         Ok(Self {

@@ -63,6 +63,8 @@ pub(super) struct Written {
     url: Option<Spanned<String>>,
     /// What to do when somebody is paged: notifications link to it.
     runbook: Option<Spanned<String>>,
+    /// Where else to look: incidents' pages link to this dashboard.
+    dashboard: Option<Spanned<String>>,
     /// A listener of its own for what platforms deliver over HTTP, and for nothing else. Absent: they deliver on `listen`.
     #[schemars(extend("pattern" = SOCKET))]
     intake: Option<Spanned<String>>,
@@ -119,6 +121,7 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         hosts: written.hosts.iter().flatten().filter_map(|host| reading.host(host)).collect(),
         url: written.url.as_ref().and_then(|url| reading.link("url", url)),
         runbook: written.runbook.as_ref().and_then(|url| reading.link("runbook", url)),
+        dashboard: written.dashboard.as_ref().and_then(|url| reading.link("dashboard", url)),
         intake,
         store: reading.store(written.store.as_ref()),
         detect_within: written.detect_within.as_ref().map(|length| {

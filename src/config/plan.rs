@@ -46,6 +46,8 @@ pub struct AgentPlan {
     pub url: Option<Url>,
     /// What to do when paged, for the same.
     pub runbook: Option<Url>,
+    /// Dashboards of the agent's metrics, for links on its pages.
+    pub dashboard: Option<Url>,
     /// Own listener for webhook targets; absent: on `listen`.
     pub intake: Option<SocketAddr>,
     /// The ledger's file.

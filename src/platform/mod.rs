@@ -169,6 +169,12 @@ pub trait Platform: Send + Sync + fmt::Debug {
     /// the first submit, and again after a job failed.
     async fn prepare(&self, sample: Sample) -> Result<(), PlatformError>;
 
+    /// What a submit of this run sends to be computed, for people; `place` is that of the run's address. No secret
+    /// is in it. None: nobody can say.
+    fn query(&self, _run: &Run, _place: &str) -> Option<String> {
+        None
+    }
+
     /// Submits once. A platform with idempotent submits (`ByMarker`) answers a second submit of
     /// the same run with the handle of the first.
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError>;

@@ -84,6 +84,9 @@ pub trait Shelf: Send + Sync + fmt::Debug {
     /// Schemes of addresses that lead to such places.
     fn schemes(&self) -> &'static [&'static str];
 
+    /// What a person types to read every file whose key begins so.
+    fn typed(&self, begins: &str) -> String;
+
     /// The key of an address, if it leads to this very place.
     fn key_of(&self, _address: &str) -> Option<String> {
         None
@@ -336,6 +339,10 @@ impl<S: Shelf> Target for Files<S> {
         let mut options = self.dialect.options();
         options.push(("mode", mode.to_string()));
         self.shelf.address(self.prefix.key(run, &self.dialect), options, mode)
+    }
+
+    fn by_hand(&self, run: &Run) -> Option<String> {
+        Some(self.shelf.typed(&self.prefix.of(run)))
     }
 
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {

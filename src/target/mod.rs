@@ -10,6 +10,7 @@ mod pool;
 pub mod postgresql;
 pub mod sftp;
 mod shapes;
+mod shell;
 pub mod treasure_data_table;
 pub mod webhook;
 
@@ -98,6 +99,17 @@ pub enum ControlBy {
 pub trait Target: Send + Sync + fmt::Debug {
     /// Where the platform must deliver this run.
     fn address(&self, run: &Run) -> Address;
+
+    /// The same for whoever only wants to know it: nothing is made ready for a delivery.
+    fn delivered_to(&self, run: &Run) -> Address {
+        self.address(run)
+    }
+
+    /// What a person types into a shell to read the rows of a run as a look does, made of what makes the look.
+    /// No secret is in it: whoever types it has a login. None: there is nothing to be typed.
+    fn by_hand(&self, _run: &Run) -> Option<String> {
+        None
+    }
 
     /// Reads the target once for many runs. The answer has one sighting per run, in order. A table,
     /// prefix or delivery that is not there yet is a sighting of nothing, not an error.

@@ -165,6 +165,10 @@ impl Target for MySql {
         self.outlet.address(&self.tables, run)
     }
 
+    fn by_hand(&self, run: &Run) -> Option<String> {
+        Some(self.connections.place().typed(&reading::by_hand(&self.tables, run)))
+    }
+
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {
         if runs.is_empty() {
             return Ok(Vec::new());

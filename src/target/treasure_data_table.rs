@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 pub use self::settings::Keys;
 use self::{settings::Settings, sql::Shape};
-use super::{Swept, Target, TargetError, encoded};
+use super::{Swept, Target, TargetError, encoded, shell};
 use crate::{
     canary::{Address, Marker, Mode, Run, Secret, Sighting, Timestamp, Why},
     config::{Opening, Problems},
@@ -142,6 +142,12 @@ impl Target for TreasureDataTable {
 
     fn patience(&self) -> Duration {
         self.settings.timeout
+    }
+
+    fn by_hand(&self, run: &Run) -> Option<String> {
+        let (database, engine) = (self.settings.database.as_str(), self.settings.engine.as_str());
+        let command = ["td", "query", "-w", "-d", database, "-T", engine, "-q", "/dev/stdin"];
+        Some(shell::fed(&command, &self.query_by_hand(run)))
     }
 
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {

@@ -93,6 +93,21 @@ impl Webhook {
         Ok(Self { name, outside, intake, client })
     }
 
+    fn place_of(&self, run: &Run) -> Address {
+        let (scheme, place) = match &self.outside {
+            Some(url) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                let place = format!("{}{port}{}", url.host_str().unwrap_or_default(), url.path().trim_end_matches('/'));
+                (if url.scheme() == "https" { "webs" } else { "web" }, place)
+            }
+            None => ("web", self.intake.address().to_string()),
+        };
+        let password = self.intake.password(&self.name).unwrap_or_else(|| Secret::new(""));
+        let path = self.path(run.marker);
+        let url = |password: &str| format!("{scheme}://{}:{password}@{place}{path}", intake::USER);
+        Address { url: Secret::new(url(password.reveal())), shown: url("…"), place: path, mode: run.route.mode }
+    }
+
     fn path(&self, run: Marker) -> String {
         format!("/landing/{}/{run}", self.name)
     }
@@ -155,18 +170,11 @@ impl Target for Webhook {
         // Whoever asks for the address is about to submit, or to go on with, this run.
         let until = run.terms.due.plus(run.terms.deadline * WATCHED_DEADLINES + WATCHED_LONGER);
         self.intake.expect(&self.name, run.marker, run.terms.due, until);
-        let (scheme, place) = match &self.outside {
-            Some(url) => {
-                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-                let place = format!("{}{port}{}", url.host_str().unwrap_or_default(), url.path().trim_end_matches('/'));
-                (if url.scheme() == "https" { "webs" } else { "web" }, place)
-            }
-            None => ("web", self.intake.address().to_string()),
-        };
-        let password = self.intake.password(&self.name).unwrap_or_else(|| Secret::new(""));
-        let path = self.path(run.marker);
-        let url = |password: &str| format!("{scheme}://{}:{password}@{place}{path}", intake::USER);
-        Address { url: Secret::new(url(password.reveal())), shown: url("…"), place: path, mode: run.route.mode }
+        self.place_of(run)
+    }
+
+    fn delivered_to(&self, run: &Run) -> Address {
+        self.place_of(run)
     }
 
     async fn look(&self, runs: &[Arc<Run>]) -> Result<Vec<Sighting>, TargetError> {

@@ -12,6 +12,7 @@ mod live;
 mod maintenance;
 mod notifications;
 mod pages;
+pub mod report;
 mod reports;
 mod serve;
 mod shapes;
@@ -33,7 +34,7 @@ pub use verify::{Clear, Request};
 
 use self::{answer::Problem, pages::Public};
 use crate::{
-    canary::{Maintenance, Pause, Secret, Selector, Silence, Timestamp},
+    canary::{ByHand, Maintenance, Pause, Run, Secret, Selector, Silence, Timestamp},
     detect::{Board, Deploy, IncidentId, Summary, coverage::Coverage, impact::Impact, verification::Verification},
     metrics::Metrics,
     store::{Drill, Opening, Store},
@@ -70,8 +71,23 @@ pub struct Doors {
     pub public: Option<String>,
     /// What time it is.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// How a person sees a run with their own eyes.
+    pub by_hand: Arc<dyn Fn(&Run) -> ByHand + Send + Sync>,
+    /// Where else people look.
+    pub links: Links,
     /// When the scheduler last went round; none before the first time.
     pub scheduled_at: Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>,
+}
+
+/// Pages beside ours. Each is the address of a page on the web, checked when the config was read.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// Where people and commands reach this agent.
+    pub agent: String,
+    /// What to do when woken.
+    pub runbook: Option<String>,
+    /// Dashboards of this agent's metrics.
+    pub dashboard: Option<String>,
 }
 
 /// Something that a person or a pipeline wants done.
@@ -207,6 +223,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(public.unwrap_or_default())
         .route("/", routing::get(pages::overview))
         .route("/incidents/{id}", routing::get(pages::incident))
+        .route("/incidents/{id}/report.md", routing::get(pages::report))
         .route("/runs/{id}", routing::get(pages::run))
         .route("/style.css", routing::get(pages::style))
         .route("/live.js", routing::get(pages::script))

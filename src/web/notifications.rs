@@ -21,7 +21,7 @@ use crate::{
 
 /// An opening as JSON: one time that an incident was to be told.
 #[derive(Debug, Serialize)]
-struct OpeningShape<'a> {
+pub(super) struct OpeningShape<'a> {
     incident: &'a str,
     at: Timestamp,
     severity: Severity,
@@ -53,7 +53,7 @@ struct HeldShape {
 }
 
 impl<'a> OpeningShape<'a> {
-    fn of(opening: &'a Opening) -> Self {
+    pub(super) fn of(opening: &'a Opening) -> Self {
         Self {
             incident: opening.incident.as_str(),
             at: opening.at,

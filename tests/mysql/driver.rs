@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use landfall::{
     canary::{Mode, Rows, Value},
-    target::Target,
+    target::{Target, mysql::MySql},
 };
 
 use super::{counts, database, land, look, target};
@@ -180,7 +180,6 @@ async fn any_number_of_rows_and_any_length_under_our_marker_is_bounded() {
 
 #[tokio::test]
 async fn names_with_quotes_in_them_are_only_names() {
-    use landfall::target::mysql::MySql;
     let Some(database) = database().await else { return };
     let run = run(Mode::Append);
     land(&database, &run).await;
@@ -223,4 +222,21 @@ async fn a_table_that_truncating_gave_other_columns_is_changed_and_the_next_run_
     // Nor is one whose table somebody else changes when it has landed.
     database.sql(&format!("ALTER TABLE {table} ADD COLUMN late INT DEFAULT 1")).await;
     assert!(look(&target, &third).await.complete());
+}
+
+#[tokio::test]
+async fn what_is_typed_by_hand_reads_what_a_look_reads() {
+    let Some(database) = database().await else { return };
+    let (run, other) = (run(Mode::Append), run(Mode::Append));
+    let target = target(&database);
+    land(&database, &run).await;
+    database.sql(&insert("canary", &values(&other))).await;
+    let typed = target.by_hand(&run).expect("a table can be read");
+    let (command, statements) = typed.split_once(" <<'END'\n").expect("statements are fed to the client");
+    assert_eq!(command.split(' ').next(), Some("mysql"));
+    let statement = statements.split(';').next().expect("one");
+    database.sql(&format!("CREATE TABLE seen AS {statement}")).await;
+    let seen = MySql::at(&database.agent(), &database.platform(), "seen", Duration::from_secs(5)).expect("a place");
+    let seen = seen.look(&[run, other]).await.expect("readable");
+    assert_eq!((seen[0].rows.right, seen[1].rows.missing), (20, 20), "{typed}");
 }

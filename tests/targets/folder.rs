@@ -174,3 +174,22 @@ fn platforms_get_the_whole_path() {
     assert_eq!(place(Some("/data")).url.reveal(), format!("file:///data/{rest}"));
     assert_eq!(place(None).place, format!("canary/{}.tsv", run.marker));
 }
+
+#[tokio::test]
+async fn what_is_typed_by_hand_reads_what_a_look_reads() {
+    let root = TempDir::with_prefix("it's [a] *place ").unwrap();
+    let target = folder(root.path(), Dialect::of(Format::Csv), ControlBy::Write);
+    for mode in [Mode::Append, Mode::Replace] {
+        let (run, other) = (run(mode), run(Mode::Append));
+        for run in [&run, &other] {
+            let path = target.address(run).place;
+            put(&root, &path, &csv(&values(run)));
+        }
+        assert_eq!(look(&target, &run).await.rows.right, 20);
+        let typed = target.by_hand(&run).expect("a folder can be read");
+        let read = std::process::Command::new("sh").args(["-c", &typed]).output().unwrap();
+        let (read, said) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+        let rows = |run: &Run| read.lines().filter(|line| line.starts_with(&run.marker.to_string())).count();
+        assert_eq!((rows(&run), rows(&other)), (20, 0), "{typed}\n{read}{said}");
+    }
+}

@@ -393,3 +393,23 @@ async fn a_table_that_truncating_gave_other_columns_is_changed_and_the_next_run_
     database.sql(&format!("ALTER TABLE {table} ADD COLUMN late INT DEFAULT 1")).await;
     assert!(look(&target, &third).await.complete());
 }
+
+#[tokio::test]
+async fn what_is_typed_by_hand_reads_what_a_look_reads() {
+    let (database, appended, replaced) = (database().await, run(Mode::Append), run(Mode::Replace));
+    let target = target(&database);
+    let password = database.agent().split([':', '@']).nth(2).unwrap().to_owned();
+    for (run, others) in [(&appended, false), (&replaced, true)] {
+        let table = format!("\"{}\"", target.address(run).place);
+        let rows = [values(run), values(&run_at(run.route.mode, NOON))].concat();
+        database.sql(&format!("{}; {}", create(&table), insert(&table, &rows))).await;
+        assert_eq!(look(&target, run).await.rows.right, 20);
+        let typed = target.by_hand(run).expect("a table can be read");
+        assert!(!typed.contains(&password), "{typed}");
+        let read = std::process::Command::new("sh").args(["-c", &typed]).env("PGPASSWORD", &password).output().unwrap();
+        let (read, said) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+        assert!(read.contains("(20 rows)") && read.contains("hard_text"), "{typed}\n{read}{said}");
+        // Where only one run's rows may stand, whose do is read too.
+        assert_eq!(read.contains("(2 rows)"), others, "{typed}\n{read}{said}");
+    }
+}

@@ -274,6 +274,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             hosts: Vec::new(),
             url: None,
             runbook: None,
+            dashboard: None,
             intake: None,
             store: "scene.db".into(),
             detect_within: None,

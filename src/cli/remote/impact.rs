@@ -19,6 +19,7 @@ use crate::{
         impact::{Hit, Impact},
         incident::write_labels,
     },
+    web::report::remarks,
 };
 
 /// Reading the accounts of a large installation takes minutes; what takes longer was forgotten.
@@ -107,20 +108,6 @@ fn stage(stands: &Value) -> progress::Stand {
         (looked, to_look) => ("looking at targets", (looked, to_look), "outputs"),
     };
     progress::Stand { what: what.to_owned(), count: Some(count), rest: rest.to_owned() }
-}
-
-/// What a reader of the list must know.
-pub(super) fn remarks(found: &Impact) -> Vec<String> {
-    let mut remarks = found.notes.clone();
-    for account in &found.accounts {
-        let whose = account.platforms.join(", ");
-        remarks.push(match &account.cut {
-            Some(cut) if account.jobs == 0 => format!("{whose} could not be asked: {cut}"),
-            Some(cut) => format!("{whose}: not all jobs since {} were read: {cut}", account.since),
-            None => format!("{whose}: {} jobs were read, back to {}", account.jobs, account.since),
-        });
-    }
-    remarks
 }
 
 fn text(out: &mut impl Write, found: &Impact) -> std::io::Result<()> {

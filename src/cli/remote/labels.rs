@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use crate::cli::exit::Usage;
+pub(super) use crate::web::report::{write_labels as text, write_route as route};
 
 /// `--where worker=v6 --where target=web` as an object.
 pub(super) fn pairs(typed: &[String]) -> Result<Map<String, Value>> {
@@ -17,20 +18,4 @@ pub(super) fn pairs(typed: &[String]) -> Result<Map<String, Value>> {
         }
     }
     Ok(pairs)
-}
-
-/// `worker=v5 target=web`, or `everything`.
-pub(super) fn text(labels: &Value) -> String {
-    match labels.as_object().filter(|labels| !labels.is_empty()) {
-        None => "everything".to_owned(),
-        Some(labels) => {
-            let pair = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
-            labels.iter().map(pair).collect::<Vec<_>>().join(" ")
-        }
-    }
-}
-
-/// `canary/platform/target/mode`.
-pub(super) fn route(route: &Value) -> String {
-    ["canary", "platform", "target", "mode"].map(|part| route[part].as_str().unwrap_or("-")).join("/")
 }

@@ -248,6 +248,7 @@ fn watch(world: &World) -> Watch {
             hosts: Vec::new(),
             url: None,
             runbook: None,
+            dashboard: None,
             intake: None,
             store: ":memory:".into(),
             detect_within: None,

@@ -159,23 +159,14 @@ impl HiveServer2 {
 
     async fn send(&self, job: &Job, sent: &AtomicBool) -> Result<Handle, PlatformError> {
         let refused = |detail: String| PlatformError::Refused { detail };
-        let route = &job.run.route;
-        let output = self.settings.outputs.get(route.target.as_str());
-        let output = output.ok_or_else(|| refused(format!("`outputs` has no `{}`", route.target)))?;
-        let (place, mode, engine) = (job.deliver_to.place.as_str(), job.deliver_to.mode, self.settings.engine);
+        let (run, place, mode) = (&job.run, job.deliver_to.place.as_str(), job.deliver_to.mode);
+        let output = self.output(run).map_err(refused)?;
         let mut session = self.session().await?;
-        let query = match &job.run.report {
-            Some(report) => {
-                let table = self.entries_table(&report.source.table);
-                diaries::query(job.run.marker, &report.source, &table)
-            }
-            None => {
-                let rows = self.seed_ready(job.run.sample.rows).await?;
-                self.seed(rows).query(&job.run)
-            }
+        let rows = match &run.report {
+            Some(_) => run.sample.rows,
+            None => self.seed_ready(run.sample.rows).await?,
         };
-        let columns = job.run.columns();
-        let insert = output.insert(engine, place, mode, columns, &query).map_err(refused)?;
+        let insert = self.insert(run, place, rows).map_err(refused)?;
         self.make_table(output, place, mode, &mut session).await?;
 
         sent.store(true, Ordering::Relaxed);
@@ -194,6 +185,20 @@ impl HiveServer2 {
             .ok_or_else(|| PlatformError::Nonsense { detail: "its operation's id is too long".to_owned() })?;
         self.flights().add(&handle, Flight::new(session, operation));
         Ok(handle)
+    }
+
+    fn output(&self, run: &Run) -> Result<&Output, String> {
+        let target = &run.route.target;
+        self.settings.outputs.get(target.as_str()).ok_or_else(|| format!("`outputs` has no `{target}`"))
+    }
+
+    /// The statement that carries a run's rows to its place, out of a seed table of so many rows.
+    fn insert(&self, run: &Run, place: &str, seeds: u32) -> Result<String, String> {
+        let query = match &run.report {
+            Some(report) => diaries::query(run.marker, &report.source, &self.entries_table(&report.source.table)),
+            None => self.seed(seeds).query(run),
+        };
+        self.output(run)?.insert(self.settings.engine, place, run.route.mode, run.columns(), &query)
     }
 
     /// The table of an output, made if it is not known to be there.
@@ -328,6 +333,11 @@ impl Platform for HiveServer2 {
     async fn prepare(&self, sample: Sample) -> Result<(), PlatformError> {
         let ready = timeout(self.settings.timeout, self.seed_ready(sample.rows)).await;
         ready.unwrap_or_else(|_| Err(self.late(true))).map(drop)
+    }
+
+    fn query(&self, run: &Run, place: &str) -> Option<String> {
+        let rows = self.ready(run.sample.rows).unwrap_or(run.sample.rows);
+        self.insert(run, place, rows).ok()
     }
 
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {

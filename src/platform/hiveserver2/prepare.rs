@@ -46,7 +46,7 @@ impl HiveServer2 {
     }
 
     /// How many rows the smallest seed table has that is ready and has enough.
-    fn ready(&self, rows: u32) -> Option<u32> {
+    pub(super) fn ready(&self, rows: u32) -> Option<u32> {
         self.known().seeds.range(rows..).next().copied()
     }
 

@@ -113,10 +113,13 @@ impl HttpJob {
         self.doubted().retain(|doubted| *doubted != marker);
     }
 
+    fn query_of(&self, run: &Run) -> Option<String> {
+        self.settings.sql.query(run, self.settings.seed_table.as_deref())
+    }
+
     async fn send(&self, job: &Job) -> Result<Handle, PlatformError> {
         let (run, to) = (&job.run, &job.deliver_to);
-        let (sql, seed_table) = (self.settings.sql, self.settings.seed_table.as_deref());
-        let query = sql.query(run, seed_table).ok_or_else(|| PlatformError::Refused {
+        let query = self.query_of(run).ok_or_else(|| PlatformError::Refused {
             detail: format!("a sample of more than {MOST_INLINE} rows needs `seed_table`"),
         })?;
         let output = match &self.settings.outputs {
@@ -208,6 +211,10 @@ impl Platform for HttpJob {
     /// Seeds stand in the query, or were put into their table by hand.
     async fn prepare(&self, _sample: Sample) -> Result<(), PlatformError> {
         Ok(())
+    }
+
+    fn query(&self, run: &Run, _place: &str) -> Option<String> {
+        self.query_of(run)
     }
 
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {

@@ -94,6 +94,13 @@ impl TreasureData {
         }
     }
 
+    fn query_of(&self, run: &Run) -> String {
+        match &run.report {
+            Some(report) => diaries::query(run.marker, &report.source, &report.source.table),
+            None => self.seed_for(run.sample).query(run),
+        }
+    }
+
     fn nonsense(&self, what: &str) -> PlatformError {
         PlatformError::Nonsense { detail: self.api.shown(what) }
     }
@@ -149,13 +156,14 @@ impl Platform for TreasureData {
         self.prepare_seed(sample).await
     }
 
+    fn query(&self, run: &Run, _place: &str) -> Option<String> {
+        Some(self.query_of(run))
+    }
+
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
         self.api.learn(&job.deliver_to.url);
         let marker = job.run.marker.to_string();
-        let query = match &job.run.report {
-            Some(report) => diaries::query(job.run.marker, &report.source, &report.source.table),
-            None => self.seed_for(job.run.sample).query(&job.run),
-        };
+        let query = self.query_of(&job.run);
         let priority = self.account.priority.map(|priority| priority.to_string());
         let mut form = vec![
             ("query", query.as_str()),

@@ -103,8 +103,7 @@ impl Trino {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn course(&self, job: &Job) -> Result<Course, PlatformError> {
-        let run = &job.run;
+    fn course(&self, run: &Run, place: &str) -> Result<Course, PlatformError> {
         let target = &run.route.target;
         let Output { schema, booleans } =
             self.cluster.outputs.get(target.as_str()).ok_or_else(|| PlatformError::Refused {
@@ -114,7 +113,7 @@ impl Trino {
             let detail = format!("this kind of platform does not write in mode {}", run.route.mode);
             return Err(PlatformError::Refused { detail });
         }
-        let table = job.deliver_to.place.clone();
+        let table = place.to_owned();
         if table != table.to_lowercase() {
             // It would be made and filled under another name than the target reads.
             let detail = format!(
@@ -287,8 +286,13 @@ impl Platform for Trino {
         self.prepare_seed(sample).await
     }
 
+    fn query(&self, run: &Run, place: &str) -> Option<String> {
+        let steps = self.course(run, place).ok()?.steps(run.marker);
+        Some(steps.into_iter().map(|step| step.sql).collect::<Vec<_>>().join(";\n"))
+    }
+
     async fn submit(&self, job: &Job) -> Result<Handle, PlatformError> {
-        let course = self.course(job)?;
+        let course = self.course(&job.run, &job.deliver_to.place)?;
         let marker = job.run.marker;
         if self.known().sent.contains(&(marker, 0)) {
             return self.newest(marker, Some(course)).await?.ok_or_else(lost)?.handle();

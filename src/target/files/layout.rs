@@ -57,13 +57,25 @@ impl Prefix {
     pub(in crate::target) fn key(&self, run: &Run, dialect: &Dialect) -> String {
         match run.route.mode.displaces() {
             true => format!("{}data{}", self.replaced(run), dialect.ending()),
-            false => format!("{}{}{}", self.folder(), run.marker, dialect.ending()),
+            false => format!("{}{}", self.appended(run.marker), dialect.ending()),
         }
+    }
+
+    /// What the keys of all files of a run begin with.
+    pub(super) fn of(&self, run: &Run) -> String {
+        match run.route.mode.displaces() {
+            true => self.replaced(run),
+            false => self.appended(run.marker),
+        }
+    }
+
+    fn appended(&self, marker: Marker) -> String {
+        format!("{}{marker}", self.folder())
     }
 
     /// A key that sorts right before every key of a run.
     pub(super) fn before(&self, marker: Marker) -> String {
-        let mut key = format!("{}{marker}", self.folder());
+        let mut key = self.appended(marker);
         key.pop();
         key
     }

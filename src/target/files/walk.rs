@@ -40,6 +40,9 @@ pub(in crate::target) trait Folders: Send + Sync + fmt::Debug {
     /// Where the platform writes a key, with options as its address spells them.
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address;
 
+    /// What a person types to read every file whose path begins so.
+    fn typed(&self, begins: &str) -> String;
+
     /// Schemes of addresses that lead to such places.
     fn schemes(&self) -> &'static [&'static str];
 
@@ -67,6 +70,10 @@ pub(in crate::target) struct Walk<F>(pub(in crate::target) F);
 impl<F: Folders> Shelf for Walk<F> {
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address {
         self.0.address(key, options, mode)
+    }
+
+    fn typed(&self, begins: &str) -> String {
+        self.0.typed(begins)
     }
 
     fn schemes(&self) -> &'static [&'static str] {

@@ -9,6 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use crate::{
     canary::{Run, Secret, Why},
     http::Wire,
+    target::shell,
 };
 
 /// What a URL looks like, for hints.
@@ -125,6 +126,21 @@ impl Place {
     /// How to connect.
     pub(super) fn options(&self) -> &MySqlConnectOptions {
         &self.options
+    }
+
+    /// What a person types who wants to send it these statements. The client takes the password from
+    /// `MYSQL_PWD`, or from its own file.
+    pub(super) fn typed(&self, statements: &str) -> String {
+        let options = &self.options;
+        let (port, user) = (options.get_port().to_string(), options.get_username());
+        let database = options.get_database().unwrap_or_default();
+        let socket = options.get_socket().map(|path| path.to_string_lossy().into_owned());
+        let way = match &socket {
+            Some(path) => vec!["-S", path],
+            None => vec!["-h", options.get_host(), "-P", &port],
+        };
+        let command = [&["mysql"], way.as_slice(), &["-u", user, "-t", "--default-character-set=utf8mb4", database]];
+        shell::fed(&command.concat(), statements)
     }
 }
 

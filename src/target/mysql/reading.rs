@@ -162,8 +162,7 @@ impl Reading<'_> {
         for at in runs {
             by_marker.entry(self.runs[*at].marker).or_default().push(*at);
         }
-        // Letters and digits: nothing to be quoted.
-        let markers: Vec<String> = by_marker.keys().map(|marker| format!("'{marker}'")).collect();
+        let markers: Vec<Marker> = by_marker.keys().copied().collect();
         let enough = runs.iter().map(|at| Tally::enough(self.runs[*at].sample)).max().unwrap_or_default();
         let column = |(at, column): (usize, &Column)| {
             format!("{} AS c{at}", shape.reads(column.name).unwrap_or_else(|| "NULL".to_owned()))
@@ -172,14 +171,12 @@ impl Reading<'_> {
         let known = runs.first().map_or(&COLUMNS, |at| self.runs[*at].columns());
         let columns: Vec<String> = known.iter().enumerate().map(column).collect();
         let names: Vec<String> = (0..known.len()).map(|at| format!("c{at}")).collect();
-        // The column itself is compared, so that its index is used.
         let sql = format!(
             "SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY {MARKER} ORDER BY {MARKER}) AS nth \
-             FROM {} AS landfall_row WHERE landfall_row.marker IN ({})) AS found WHERE nth <= {enough}",
+             FROM {}) AS found WHERE nth <= {enough}",
             names.join(", "),
             columns.join(", "),
-            quoted(table),
-            markers.join(", ")
+            rows_of(table, &markers)
         );
         let mut found = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(on);
         while let Some(row) = found.try_next().await? {
@@ -199,15 +196,37 @@ impl Reading<'_> {
     }
 }
 
-/// Markers in a table in which only one run's rows may stand, newest first.
-async fn strangers(on: &mut MySqlConnection, table: &str) -> Result<Vec<Marker>, sqlx::Error> {
-    let sql = format!(
+/// The rows of some runs, as what follows `FROM`. The column itself is compared, so that its index is used.
+fn rows_of(table: &str, markers: &[Marker]) -> String {
+    // Letters and digits: nothing to be quoted.
+    let markers: Vec<String> = markers.iter().map(|marker| format!("'{marker}'")).collect();
+    format!("{} AS landfall_row WHERE landfall_row.marker IN ({})", quoted(table), markers.join(", "))
+}
+
+/// Whose rows stand in a table, newest first.
+fn markers_in(table: &str) -> String {
+    format!(
         "SELECT DISTINCT {MARKER} AS other FROM {} AS landfall_row WHERE {} ORDER BY other DESC LIMIT {STRANGERS_READ}",
         quoted(table),
         is_marker()
-    );
+    )
+}
+
+/// The statements by which a person reads a run's rows, and whose rows stand in their place.
+pub(super) fn by_hand(tables: &Tables, run: &Run) -> String {
+    let table = tables.of(run);
+    let rows = rows_of(&table, &[run.marker]);
+    let mut statements = format!("SELECT landfall_row.* FROM {rows} ORDER BY landfall_row.row_no;");
+    if table != tables.name() {
+        statements += &format!("\n{};", markers_in(&table));
+    }
+    statements
+}
+
+/// Markers in a table in which only one run's rows may stand, newest first.
+async fn strangers(on: &mut MySqlConnection, table: &str) -> Result<Vec<Marker>, sqlx::Error> {
     let mut markers = Vec::new();
-    for row in rows(on, &sql).await? {
+    for row in rows(on, &markers_in(table)).await? {
         markers.extend(text(&row, 0)?.and_then(|marker| marker.parse::<Marker>().ok()));
     }
     Ok(markers)

@@ -170,6 +170,11 @@ impl Connections {
         Self { server: Server { place, patience }, pool: Pool::new() }
     }
 
+    /// The server.
+    pub(super) fn place(&self) -> &Place {
+        &self.server.place
+    }
+
     /// Runs an errand within the patience.
     pub(super) async fn run<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
         let run = self.pool.run(&self.server, errand, self.server.patience);

@@ -154,6 +154,10 @@ impl Shelf for Bucket {
         self.place.address(key, options, mode)
     }
 
+    fn typed(&self, begins: &str) -> String {
+        self.place.typed(begins)
+    }
+
     fn schemes(&self) -> &'static [&'static str] {
         self.place.schemes()
     }

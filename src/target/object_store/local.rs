@@ -71,6 +71,10 @@ impl Folders for Local {
         self.place.address(key, options, mode)
     }
 
+    fn typed(&self, begins: &str) -> String {
+        self.place.typed(begins)
+    }
+
     fn schemes(&self) -> &'static [&'static str] {
         self.place.schemes()
     }

@@ -6,7 +6,13 @@ use reqwest::Url;
 
 use crate::{
     canary::{Address, Mode, Secret},
-    target::{ControlBy, dialect::Dialect, encoded, files::Prefix},
+    target::{
+        ControlBy,
+        dialect::Dialect,
+        encoded,
+        files::Prefix,
+        shell::{pattern, word},
+    },
 };
 
 /// Everything that an object store is told.
@@ -140,6 +146,49 @@ impl Place {
             }
         };
         Address { url: Secret::new(url), shown, place: key, mode }
+    }
+
+    /// What a person types to list and read every object whose key begins so, with each store's own command.
+    pub(super) fn typed(&self, begins: &str) -> String {
+        let (folder, name) = begins.rsplit_once('/').map_or(("", begins), |(folder, name)| (folder, name));
+        match self {
+            Place::S3(s3) => {
+                let endpoint = s3.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+                let endpoint = endpoint.map(|url| format!(" --endpoint-url {}", word(url))).unwrap_or_default();
+                let aws = format!("aws --region {}{endpoint} s3", word(&s3.region));
+                let at = |key: &str| word(&format!("s3://{}/{key}", s3.bucket));
+                let only = match name {
+                    "" => String::new(),
+                    name => format!(" --exclude '*' --include {}", word(&format!("{}*", pattern(name)))),
+                };
+                let folder = at(&format!("{folder}/"));
+                format!(
+                    "{aws} ls --recursive {}
+{aws} cp --recursive {folder} landfall-read{only}",
+                    at(begins)
+                )
+            }
+            Place::Gcs(gcs) => {
+                let all = word(&format!("gs://{}/{}*", gcs.bucket, pattern(begins)));
+                format!(
+                    "gcloud storage ls --long {all}
+gcloud storage cp --recursive {all} ."
+                )
+            }
+            Place::Azblob(azure) => {
+                let (account, container) = (word(&azure.account), word(&azure.container));
+                let all = word(&format!("{}*", pattern(begins)));
+                format!(
+                    "az storage blob download-batch --account-name {account} --source {container} --pattern {all} \
+                         --destination ."
+                )
+            }
+            Place::Fs(fs) => {
+                let path = |key: &str| fs.root.join(key).to_string_lossy().into_owned();
+                let (folder, all) = (word(&path(folder)), word(&format!("{}*", pattern(&path(begins)))));
+                format!("find {folder} -type f -path {all} -print -exec cat {{}} \\;")
+            }
+        }
     }
 
     /// Schemes of addresses that lead to such places.

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::{
     canary::{Address, Mode, Run, Secret, Why},
     http::Wire,
-    target::encoded,
+    target::{encoded, shell},
 };
 
 /// What a URL looks like, for hints.
@@ -127,6 +127,16 @@ impl Place {
     /// How to connect.
     pub(super) fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+
+    /// What a person types who wants to send it these statements. The password is asked for.
+    pub(super) fn typed(&self, statements: &str) -> String {
+        let options = &self.options;
+        let socket = options.get_socket().map(|path| path.to_string_lossy().into_owned());
+        let host = socket.as_deref().unwrap_or_else(|| options.get_host());
+        let (port, user) = (options.get_port().to_string(), options.get_username());
+        let database = options.get_database().unwrap_or_default();
+        shell::fed(&["psql", "-h", host, "-p", &port, "-U", user, "-d", database], statements)
     }
 }
 

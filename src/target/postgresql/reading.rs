@@ -91,8 +91,8 @@ impl Reading<'_> {
                  WHERE e.key = ANY($2))::text AS cells \
                  FROM (SELECT landfall_row.marker::text AS marker, landfall_row.row_no, landfall_row, \
                  row_number() OVER (PARTITION BY landfall_row.marker::text) AS nth \
-                 FROM {} AS landfall_row WHERE landfall_row.marker::text = ANY($1)) AS found WHERE nth <= $3",
-                self.tables.quoted(table)
+                 FROM {}) AS found WHERE nth <= $3",
+                rows_of(self.tables, table, "$1")
             )
         };
         let sql = there.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ");
@@ -131,11 +131,7 @@ impl Reading<'_> {
             return Ok(BTreeMap::new());
         }
         let part = |(n, table): (usize, &&String)| {
-            format!(
-                "(SELECT {n}::int4, landfall_row.marker::text COLLATE \"C\" AS marker FROM {} AS landfall_row \
-                 WHERE landfall_row.marker::text ~ $1 GROUP BY 2 ORDER BY 2 DESC LIMIT {STRANGERS_READ})",
-                self.tables.quoted(table)
-            )
+            format!("({})", markers_in(self.tables, table, &format!("{n}::int4"), "$1"))
         };
         let sql = tables.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ");
         let mut others: BTreeMap<&str, Vec<Marker>> = BTreeMap::new();
@@ -174,6 +170,33 @@ impl Reading<'_> {
         }
         sightings
     }
+}
+
+/// The rows of some runs, as what follows `FROM`.
+fn rows_of(tables: &Tables, table: &str, markers: &str) -> String {
+    format!("{} AS landfall_row WHERE landfall_row.marker::text = ANY({markers})", tables.quoted(table))
+}
+
+/// Whose rows stand in a table, newest first, each with something else.
+fn markers_in(tables: &Tables, table: &str, with: &str, like: &str) -> String {
+    format!(
+        "SELECT {with}, landfall_row.marker::text COLLATE \"C\" AS marker FROM {} AS landfall_row \
+         WHERE landfall_row.marker::text ~ {like} GROUP BY 2 ORDER BY 2 DESC LIMIT {STRANGERS_READ}",
+        tables.quoted(table)
+    )
+}
+
+/// The statements by which a person reads a run's rows, and whose rows stand in their place.
+pub(super) fn by_hand(tables: &Tables, run: &Run) -> String {
+    let table = tables.of(run);
+    // Letters and digits: nothing to be quoted.
+    let rows = rows_of(tables, &table, &format!("ARRAY['{}']", run.marker));
+    let mut statements = format!("SELECT landfall_row.* FROM {rows} ORDER BY landfall_row.row_no;");
+    if table != tables.name() {
+        let others = markers_in(tables, &table, "count(*) AS rows", &format!("'{MARKER}'"));
+        statements += &format!("\n{others};");
+    }
+    statements
 }
 
 /// PostgreSQL carries everything that a sample has.

@@ -140,6 +140,11 @@ impl Connections {
         Self { server: Server { place, patience }, pool: Pool::new() }
     }
 
+    /// The server.
+    pub(super) fn place(&self) -> &Place {
+        &self.server.place
+    }
+
     /// Runs an errand in a transaction of its own, within the patience.
     pub(super) async fn run<E: Errand>(&self, errand: &E) -> Result<E::Found, TargetError> {
         self.pool.run(&self.server, errand, self.server.patience).await

@@ -16,6 +16,7 @@ use crate::{
     target::{
         TargetError,
         files::{Entry, Folders, Object, Prefix, What},
+        shell,
     },
 };
 
@@ -28,6 +29,8 @@ const AHEAD: usize = 8;
 #[derive(Debug)]
 pub(super) struct Folder {
     sessions: Sessions,
+    /// What a person types who logs in there.
+    login: [String; 3],
     outlet: Outlet,
     prefix: Prefix,
     absolute: bool,
@@ -35,7 +38,9 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(server: Server, outlet: Outlet, prefix: Prefix, absolute: bool) -> Self {
-        Self { sessions: Sessions::new(server), outlet, prefix, absolute }
+        let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+        let login = ["-P".to_owned(), server.port.to_string(), format!("{}@{host}", server.login.user)];
+        Self { sessions: Sessions::new(server), login, outlet, prefix, absolute }
     }
 
     fn path(&self, key: &str) -> String {
@@ -119,6 +124,14 @@ async fn read_file(sftp: &RawSftpSession, handle: &str, bytes: usize) -> Result<
 impl Folders for Folder {
     fn address(&self, key: String, options: Vec<(&'static str, String)>, mode: Mode) -> Address {
         self.outlet.address(key, &self.prefix, options, mode)
+    }
+
+    fn typed(&self, begins: &str) -> String {
+        // As its client reads names: quotes and backslashes within quotes stand for themselves behind a backslash.
+        let quoted = |c: char| if matches!(c, '"' | '\\') { format!("\\{c}") } else { c.to_string() };
+        let all: String = shell::pattern(&self.path(begins)).chars().map(quoted).collect();
+        let [flag, port, login] = &self.login;
+        shell::fed(&["sftp", flag, port, login], &format!("ls -l \"{all}*\"\nget -r \"{all}*\""))
     }
 
     fn schemes(&self) -> &'static [&'static str] {

@@ -69,6 +69,18 @@ impl TreasureDataTable {
         Ok(sightings)
     }
 
+    /// The query by which a person reads a run's rows, and whose rows stand in their place.
+    pub(super) fn query_by_hand(&self, run: &Run) -> String {
+        let table = self.table_of(run);
+        let shape = self.known().whole.get(&table).cloned().unwrap_or_else(|| Shape::every(run.columns()));
+        let enough = Tally::enough(run.sample);
+        let mut parts = vec![Part::Own { table: &table, markers: vec![run.marker], enough }];
+        if run.route.mode.displaces() {
+            parts.push(Part::Others { table: &table, before: run.marker });
+        }
+        sql::query(&shape, &parts)
+    }
+
     /// The columns of a table, if it is there and anything was ever written to it.
     async fn shape(&self, table: &str, columns: &'static Columns) -> Result<Option<Shape>, TargetError> {
         if let Some(shape) = self.known().whole.get(table) {

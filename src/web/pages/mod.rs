@@ -2,20 +2,30 @@
 //! scripts; with them they change by themselves ([`live`](super::live)). What they show is text: markup is only
 //! what stands in our source.
 
+mod by_hand;
 mod events;
+mod evidence;
+mod facets;
 mod frame;
+mod held;
 mod incident;
 mod matrix;
+mod outside;
 mod overview;
 mod pick;
+mod proof;
 mod public;
+mod report;
 mod run;
 mod strip;
+mod timeline;
+mod waterfall;
 
 pub(super) use incident::incident;
 pub(super) use matrix::Drawing;
 pub(super) use overview::{overview, quick, section, slow};
 pub(super) use public::Public;
+pub(super) use report::report;
 pub(super) use run::run;
 
 use axum::response::Response;

@@ -1,9 +1,7 @@
 //! The impact of a report: the customers' jobs that an incident hit, those that it may have hit, and how far
 //! the agent could see. A list that is short because nobody could look is never shown as one that is short.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _, time::Duration};
-
-use serde_json::json;
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 
 use super::{
     NOT_KNOWN, Report,
@@ -11,12 +9,9 @@ use super::{
 };
 use crate::{
     canary::Timestamp,
-    cli::remote::{Where, impact},
     detect::impact::{Bracket, Hit, Impact},
 };
 
-/// One account is read within ten minutes. Who has many asks without a report.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Jobs shown, of those that were hit and of those that may have been: all of them are a sheet.
 const JOBS: usize = 50;
 /// Owners shown, those with most jobs first.
@@ -24,7 +19,7 @@ const OWNERS: usize = 50;
 
 /// What is known of customers' jobs.
 #[derive(Debug)]
-pub(in crate::cli::remote) enum Customers {
+pub enum Customers {
     /// Whoever wants the report did not want them.
     NotAsked,
     /// What the agent found.
@@ -33,19 +28,9 @@ pub(in crate::cli::remote) enum Customers {
     Unseen(String),
 }
 
-impl Customers {
-    /// Asks the agent, which asks its platforms.
-    pub(super) async fn ask(place: &Where, incident: &str) -> Self {
-        match impact::ask(place, incident, json!({}), PATIENCE).await {
-            Ok(found) => Self::Found(Box::new(found)),
-            Err(error) => Self::Unseen(format!("{error:#}")),
-        }
-    }
-}
-
 impl Report {
     /// Nothing that was asked for may be missing.
-    pub(in crate::cli::remote) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         match &self.customers {
             Customers::NotAsked => true,
             Customers::Found(found) => found.is_whole,
@@ -78,10 +63,24 @@ impl Report {
     }
 }
 
+/// What a reader of the list must know.
+pub fn remarks(found: &Impact) -> Vec<String> {
+    let mut remarks = found.notes.clone();
+    for account in &found.accounts {
+        let whose = account.platforms.join(", ");
+        remarks.push(match &account.cut {
+            Some(cut) if account.jobs == 0 => format!("{whose} could not be asked: {cut}"),
+            Some(cut) => format!("{whose}: not all jobs since {} were read: {cut}", account.since),
+            None => format!("{whose}: {} jobs were read, back to {}", account.jobs, account.since),
+        });
+    }
+    remarks
+}
+
 fn write(out: &mut String, found: &Impact) {
     let (hit, unsure): (Vec<&Hit>, Vec<&Hit>) = found.jobs.iter().partition(|job| job.certain);
     let _ = writeln!(out, "{}\n", line(&begin(found, hit.len(), unsure.len())));
-    for remark in impact::remarks(found) {
+    for remark in remarks(found) {
         let _ = writeln!(out, "- {}", line(&remark));
     }
     out.push('\n');

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{NOT_KNOWN, Report, list, markdown::table, when};
-use crate::{canary::Claim, cli::remote::labels};
+use super::{NOT_KNOWN, Report, labels, list, markdown::table, when};
+use crate::canary::Claim;
 
 /// Proving runs shown: the first ones and the newest.
 const PROOF: usize = 20;
