@@ -41,6 +41,8 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let key = "sftp.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE4m5Gq0Vh4gr3Qd0mN1V6ZVjPPXQdkVLYWFQYwMmRqr\n";
     fs::write(folder.path().join("known_hosts"), key).expect("written");
+    fs::copy("tests/fixtures/smtp/ca.pem", folder.path().join("ca.pem")).expect("copied");
+    fs::create_dir(folder.path().join("nothing")).expect("made");
     folder
 }
 
@@ -227,6 +229,8 @@ fn right_somewhere() -> Vec<Value> {
         "'10s'",
         "'2h'",
         "'example'",
+        "'ca.pem'",
+        "'nothing'",
         "'/mnt/results'",
         "'/id'",
         "'a.b'",
@@ -267,13 +271,15 @@ fn is_seen(what: &str) -> bool {
         || what.contains("no place of a secret")
 }
 
-/// The heart, in a process of its own: opening a driver reads the CAs of the system, which takes most of the time,
-/// and nobody is called.
+/// The heart, in a process of its own: opening a driver reads all CAs of the system, which takes most of the time,
+/// and nobody is called: here there is one.
 #[test]
 fn what_the_decoder_takes_the_schema_takes_and_what_it_refuses_for_its_shape_the_schema_refuses() {
+    let nothing = tempfile::tempdir().expect("a folder");
     let done = Command::new(std::env::current_exe().expect("a test binary"))
         .args(["--exact", "schema::keys::each_key_with_every_value", "--ignored", "--nocapture"])
-        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/smtp/ca.pem"))
+        .env("SSL_CERT_DIR", nothing.path())
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
@@ -307,6 +313,10 @@ fn each_key_with_every_value() {
                 }
                 let name = format!("{}.{key}", at.join("."));
                 all.insert(name.clone());
+                // Once is enough: where a kind has several bases, for keys that exclude each other.
+                if taken.contains(&name) {
+                    continue;
+                }
                 let mut attempt = |value: Option<&Value>| {
                     let mut config = base.clone();
                     let table = table_at(&mut config, &at).expect("it was there");
@@ -327,7 +337,7 @@ fn each_key_with_every_value() {
                 }
                 let values: Vec<Value> = written.get(key).cloned().into_iter().chain(samples(of)).collect();
                 let is_taken = values.iter().fold(false, |is_taken, value| attempt(Some(value)) || is_taken);
-                if is_taken || taken.contains(&name) || right_somewhere().iter().any(|value| attempt(Some(value))) {
+                if is_taken || right_somewhere().iter().any(|value| attempt(Some(value))) {
                     taken.insert(name);
                 }
             }
