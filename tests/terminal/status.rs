@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -102,8 +102,18 @@ async fn a_watch_on_a_terminal_changes_in_place_outlives_the_agents_absence_and_
     assert!(all.trim_end().ends_with("\x1b[?7h\x1b[?25h\x1b[?1049l"), "{all:?}");
 }
 
-/// Lines of a command that goes on, as they come.
-fn lines(args: &[&str]) -> (std::process::Child, mpsc::Receiver<String>) {
+/// A command that goes on, ended with its value.
+struct GoesOn(Child);
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lines of such a command, as they come.
+fn lines(args: &[&str]) -> (GoesOn, mpsc::Receiver<String>) {
     let mut child = landfall(args).stdout(Stdio::piped()).spawn().expect("the binary runs");
     let out = BufReader::new(child.stdout.take().expect("piped"));
     let (tell, told) = mpsc::channel();
@@ -112,14 +122,13 @@ fn lines(args: &[&str]) -> (std::process::Child, mpsc::Receiver<String>) {
             let _ = tell.send(line);
         }
     });
-    (child, told)
+    (GoesOn(child), told)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_on_a_pipe_says_something_only_when_something_changed() {
     let agent = lost().await;
-    let (mut child, told) =
-        lines(&["status", "--agent", &agent.url, "--watch", "--every", "200ms", "--format", "json"]);
+    let (_child, told) = lines(&["status", "--agent", &agent.url, "--watch", "--every", "200ms", "--format", "json"]);
     let next = || -> Json {
         let line = told.recv_timeout(Duration::from_secs(60)).expect("a line");
         serde_json::from_str(&line).expect("one line of JSON")
@@ -140,8 +149,6 @@ async fn a_watch_on_a_pipe_says_something_only_when_something_changed() {
         changed = next();
     }
     assert_eq!((&changed["summary"]["text"], &changed["exit_code"]), (&FINE.into(), &0.into()));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
