@@ -100,6 +100,7 @@ fn plan(world: &World, direct: &Direct, routes: usize) -> OpenPlan {
             coverage_every: None,
             wire: Wire::default(),
             upkeep: Default::default(),
+            public: None,
             file: "fleet".into(),
         },
         platforms: (world.platforms.iter())

@@ -552,3 +552,21 @@ fn no_cron_expression_makes_it_panic() {
     }
     assert!(Schedule::cron("*/0 * * * *", "UTC", NOW).is_err());
 }
+
+#[test]
+fn the_public_page_is_shown_only_where_it_is_wanted() {
+    let public = |web: &str| {
+        let kind = "endpoint = \"https://api.treasuredata.com\"\napi_key = { file = \"td.key\" }\ndatabase = \"landfall\"\nengine = \"hive\"";
+        let rest = "[target.web.webhook]\n[canary.c]\nplatforms = [\"p\"]\ntargets = [\"web\"]\nevery = \"1m\"";
+        let text = format!("{web}\n[platform.p.treasure-data]\n{kind}\n{rest}\n");
+        let folder = folder(&[("landfall.toml", text.as_str()), ("td.key", "1/0123456789")]);
+        let plan = load(&folder.path().join("landfall.toml")).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+        plan.agent.public.map(|public| (public.title, public.listen.map(|listen| listen.to_string())))
+    };
+    assert_eq!(public(""), None);
+    assert_eq!(public("[web]"), None);
+    assert_eq!(public("[web]\npublic = false"), None);
+    assert_eq!(public("[web]\npublic = true"), Some(("Result Output".to_owned(), None)));
+    let own = "[web]\npublic = true\ntitle = \"Exports\"\nlisten = \"0.0.0.0:9442\"";
+    assert_eq!(public(own), Some(("Exports".to_owned(), Some("0.0.0.0:9442".to_owned()))));
+}

@@ -43,6 +43,7 @@ mod scenarios;
 mod sftp;
 mod store;
 mod targets;
+mod terminal;
 mod treasure_data;
 mod treasure_data_table;
 mod trino;

@@ -345,7 +345,7 @@ impl Desk {
                 usual.insert(verdict.route, self.detector.usual(verdict.route));
             }
             if self.show.is_some() {
-                self.board.learn(verdict);
+                self.board.learn(verdict, run.terms.objective);
             }
             if let Some(metrics) = &self.metrics {
                 metrics.verdict(verdict, *corrects);

@@ -79,6 +79,13 @@ impl Timestamp {
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0.clamp(YEAR_1, YEAR_9999)).unwrap_or_default()
     }
+
+    /// `14:43` in UTC, with the day if that is not the day of `near`.
+    pub fn minute(self, near: Timestamp) -> String {
+        let (at, near) = (self.to_utc(), near.to_utc());
+        let format = if at.date_naive() == near.date_naive() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        at.format(format).to_string()
+    }
 }
 
 /// An hour in microseconds.

@@ -1,7 +1,10 @@
 //! `landfall blame`: which labels stand behind the reds of a table. The detector's own search for
 //! suspects, over any history of greens and reds.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -87,7 +90,7 @@ pub fn blame(args: &Args) -> anyhow::Result<u8> {
     let Counted { table, red, green } = csv_file::read(&args.file)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let found = causes::blame(&table, processors);
-    match args.format {
+    let text = match args.format {
         Format::Json => {
             let suspect = |cause: &Cause| Suspect {
                 labels: labels(&cause.labels),
@@ -102,11 +105,11 @@ pub fn blame(args: &Args) -> anyhow::Result<u8> {
                 also: cause.also.iter().map(|set| Labels { labels: labels(set) }).collect(),
             };
             let answer = Answer { suspects: found.iter().map(suspect).collect(), rows: table.seen.len(), red, green };
-            println!("{}", serde_json::to_string(&answer)?);
+            format!("{}\n", serde_json::to_string(&answer)?)
         }
-        Format::Text => print!("{}", tell(&found, red, green)),
-    }
-    Ok(exit::YES)
+        Format::Text => tell(&found, red, green),
+    };
+    exit::answered(io::stdout().write_all(text.as_bytes()), exit::YES)
 }
 
 fn percent(rate: f64) -> String {

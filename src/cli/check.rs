@@ -5,7 +5,7 @@ mod power;
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -59,6 +59,21 @@ pub struct Args {
     /// How to write the answer.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+impl Args {
+    /// A config, and nothing else.
+    pub(super) fn plain(config: &Path, no_secrets: bool) -> Self {
+        Self {
+            config: config.to_owned(),
+            no_secrets,
+            live: false,
+            objective: Vec::new(),
+            job_time: Vec::new(),
+            what_if: None,
+            format: Format::Text,
+        }
+    }
 }
 
 /// `landfall check`.

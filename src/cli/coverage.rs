@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     exit::{NO, UNSURE, YES, answered},
+    plain::{self, plain, plain_lines},
     progress,
     remote::Where,
 };
@@ -77,7 +78,7 @@ fn within(text: &str) -> Result<Duration, String> {
 pub async fn coverage(args: Args) -> Result<u8> {
     let place = Where::at(args.agent.clone(), args.token_file.clone());
     let body = json!({ "within_seconds": args.within.as_secs() });
-    let mut line = progress::Line::new();
+    let line = progress::Line::new();
     let found: Result<Coverage> = place
         .find("/api/v1/coverage", body, "coverage", PATIENCE, |stands| {
             line.show("reading customers' jobs", stage(stands))
@@ -92,22 +93,26 @@ pub async fn coverage(args: Args) -> Result<u8> {
         Format::Json => {
             let mut object = json!(found);
             object["exit_code"] = code.into();
-            writeln!(out, "{object}")?;
+            writeln!(out, "{}", plain::json(&object))?;
         }
-        Format::Toml => out.write_all(found.toml.as_deref().unwrap_or_default().as_bytes())?,
+        Format::Toml => out.write_all(plain_lines(found.toml.as_deref().unwrap_or_default()).as_bytes())?,
     }
     let answered = answered(io::stdout().write_all(&out), code);
     // What could not be asked is news in every format; whoever closed stderr does not want to know.
     for unheard in found.unheard.iter().filter(|_| args.format != Format::Text) {
-        let _ = writeln!(io::stderr(), "could not ask {}: {}", unheard.platform, unheard.because);
+        let _ = writeln!(io::stderr(), "could not ask {}: {}", unheard.platform, plain(&unheard.because));
     }
     answered
 }
 
 /// How far the agent is.
-fn stage(stands: &Value) -> String {
+fn stage(stands: &Value) -> progress::Stand {
     let count = |name: &str| stands[name].as_u64().unwrap_or(0);
-    format!("reading customers' jobs: {} of {} accounts, {} jobs", count("read"), count("of"), count("jobs"))
+    progress::Stand {
+        what: "reading customers' jobs".to_owned(),
+        count: Some((count("read"), count("of"))),
+        rest: format!("accounts, {} jobs", count("jobs")),
+    }
 }
 
 /// A no wins over not knowing.
@@ -125,7 +130,7 @@ fn write(out: &mut dyn Write, found: &Coverage) -> io::Result<()> {
     let closable = found.gaps().filter(|gap| gap.can_close()).count();
     writeln!(out, "in the last {time}: gaps {gaps}, of which can be closed {closable}; covered {covered}")?;
     for unheard in &found.unheard {
-        writeln!(out, "could not ask {}: {}", unheard.platform, unheard.because)?;
+        writeln!(out, "could not ask {}: {}", unheard.platform, plain(&unheard.because))?;
     }
     if found.left_out > 0 {
         writeln!(out, "{} jobs went more ways than can be told apart, and are not counted", found.left_out)?;
@@ -135,11 +140,12 @@ fn write(out: &mut dyn Write, found: &Coverage) -> io::Result<()> {
         table(out, &found.ways)?;
     }
     for gap in found.gaps().filter(|gap| gap.because.is_some()) {
-        let because = gap.because.as_deref().unwrap_or_default();
-        writeln!(out, "\ncannot be closed yet: {} into {}: {because}", engine(gap), into(gap))?;
+        let (engine, into) = (plain(&engine(gap)), plain(&into(gap)));
+        let because = plain(gap.because.as_deref().unwrap_or_default());
+        writeln!(out, "\ncannot be closed yet: {engine} into {into}: {because}")?;
     }
     match &found.toml {
-        Some(toml) => writeln!(out, "\n{}", toml.trim_end()),
+        Some(toml) => writeln!(out, "\n{}", plain_lines(toml).trim_end()),
         None => Ok(()),
     }
 }
@@ -181,7 +187,7 @@ fn table(out: &mut dyn Write, lines: &[Line]) -> io::Result<()> {
             line.last_used_at.map_or("-".to_owned(), |at| at.to_string()),
         ]
         // Names come from outside.
-        .map(|text| text.chars().filter(|c| !c.is_control()).take(WIDEST).collect::<String>())
+        .map(|text| plain(&text).chars().take(WIDEST).collect::<String>())
     };
     let rows: Vec<[String; 10]> = [head.map(str::to_owned)].into_iter().chain(lines.iter().map(row)).collect();
     let mut widths = [0; 10];

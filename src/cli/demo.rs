@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal, Write},
+    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Format,
     end::End,
-    exit::{NO, Unsure, YES},
+    exit::{NO, Unsure, YES, answered},
     kinds,
+    paint::Paint,
+    progress::{self, Stand},
     replay::{play::Played, report::Report},
     run::Daemon,
     sandbox::config as sandbox_config,
@@ -80,13 +82,18 @@ impl Hearer for Ear {
 struct Story {
     format: Format,
     begin: Timestamp,
-    colour: bool,
+    paint: Paint,
+    /// So many are watched.
+    routes: usize,
+    /// What is waited for, on a terminal.
+    waits: progress::Line,
 }
 
 impl Story {
     fn line(&self, now: Timestamp, text: &str) {
         let at = now.since(self.begin).as_secs_f64();
         let line = format!("{at:6.1}s  {text}\n");
+        self.waits.hide();
         // Whoever closed the pipe does not want to hear the story.
         let _ = match self.format {
             Format::Text => std::io::stdout().write_all(line.as_bytes()),
@@ -95,6 +102,7 @@ impl Story {
     }
 
     fn plain(&self, text: &str) {
+        self.waits.hide();
         let _ = match self.format {
             Format::Text => std::io::stdout().write_all(text.as_bytes()),
             Format::Json => std::io::stderr().write_all(text.as_bytes()),
@@ -102,13 +110,7 @@ impl Story {
     }
 
     fn paint(&self, state: State, text: &str) -> String {
-        let code = match state {
-            State::Green => "32",
-            State::Amber => "33",
-            State::Red => "1;31",
-            State::Grey => "90",
-        };
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        self.paint.state(state, text)
     }
 }
 
@@ -124,11 +126,17 @@ struct Seen {
 /// `landfall demo`.
 pub async fn demo(args: Args) -> Result<u8> {
     let clock = Clock::System;
-    let colour = match args.format {
-        Format::Text => std::io::stdout().is_terminal(),
-        Format::Json => std::io::stderr().is_terminal(),
-    } && std::env::var_os("NO_COLOR").is_none();
-    let story = Story { format: args.format, begin: clock.now(), colour };
+    let paint = match args.format {
+        Format::Text => Paint::of(&std::io::stdout()),
+        Format::Json => Paint::of(&std::io::stderr()),
+    };
+    let story = Story {
+        format: args.format,
+        begin: clock.now(),
+        paint,
+        routes: World::brisk().routes().len(),
+        waits: progress::Line::new(),
+    };
     let ended = End::of_commands().came();
     tokio::pin!(ended);
     let folder = Folder::new("landfall-demo").context("cannot make a temporary folder")?;
@@ -174,6 +182,7 @@ pub async fn demo(args: Args) -> Result<u8> {
         told = tell(&story, &clock, &mut heard, &agent, &endpoint, routes.len()) => Some(told),
         () = &mut ended => None,
     };
+    story.waits.done();
     let code = match told {
         Some(Ok(told)) => {
             let report = report(told, clock.now().since(story.begin));
@@ -274,6 +283,14 @@ async fn wait(
 ) -> Result<()> {
     let give_up = clock.now().plus(PATIENCE);
     while !holds(seen) {
+        let landed = seen.landed.values().map(|n| u64::from((*n).min(RUNS_BEFORE))).sum();
+        let wanted = story.routes as u64 * u64::from(RUNS_BEFORE);
+        // Until all of it landed that is counted; later nobody knows how long it takes.
+        let stand = match landed < wanted {
+            true => Stand { what: "canaries".to_owned(), count: Some((landed, wanted)), rest: "landed".to_owned() },
+            false => Stand { what: format!("waiting until {what}"), ..Stand::default() },
+        };
+        story.waits.show("", stand);
         if clock.now() >= give_up {
             return Err(Unsure(format!("waited {} in vain until {what}", Brief(PATIENCE))).into());
         }
@@ -376,8 +393,10 @@ fn report(told: Told, lasted: Duration) -> Report {
 }
 
 fn finish(story: &Story, format: Format, report: &Report) -> Result<u8> {
+    let code = if report.pass { YES } else { NO };
     if format == Format::Json {
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(report)?)?;
+        let line = serde_json::to_string(report)?;
+        return answered(writeln!(std::io::stdout(), "{line}"), code);
     } else {
         let after = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.1} s"));
         story.plain(&format!(
@@ -389,5 +408,5 @@ fn finish(story: &Story, format: Format, report: &Report) -> Result<u8> {
             story.plain(&format!("missed: {miss}\n"));
         }
     }
-    Ok(if report.pass { YES } else { NO })
+    Ok(code)
 }

@@ -9,7 +9,10 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::exit::{NO, UNSURE, YES};
+use super::{
+    exit::{NO, UNSURE, YES},
+    plain::plain,
+};
 use crate::{
     agent::{clock::Clock, lifecycle::OpenPlan},
     canary::{Marker, Route, Run, TargetName, Terms, Why},
@@ -118,7 +121,7 @@ pub fn text(looks: &[Look], out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     looks.iter().try_for_each(|look| {
         let (state, detail) = look.answer.words();
-        writeln!(out, "{} `{}`: {state}: {detail}", look.what, look.name)
+        writeln!(out, "{} `{}`: {state}: {}", look.what, look.name, plain(detail))
     })
 }
 

@@ -1,7 +1,7 @@
 //! FLOOR 4, commands: the only place that names concrete choices and wires them together.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -15,9 +15,13 @@ pub mod coverage;
 pub mod demo;
 pub mod end;
 pub mod exit;
+pub mod init;
 pub mod kinds;
 pub mod landings;
 pub mod live;
+pub mod manual;
+pub mod paint;
+pub mod plain;
 mod progress;
 pub mod remote;
 #[cfg(feature = "sandbox")]
@@ -37,8 +41,10 @@ pub mod verify;
 Start here:
   landfall demo                      see the 2015 outage caught, with nothing else installed
   landfall replay 2015-08-24         the same on virtual time
+  landfall init                      a first config of your own, by asking
   landfall check -c landfall.toml    what would be watched, and how soon a fault would page
   landfall run -c landfall.toml      watch
+  landfall status --watch            how everything stands, while that runs
   landfall verify -c landfall.toml   after a deploy: did it break anything?
 
 Exit codes: 0 yes · 1 the answer is no · 2 usage or config · 3 could not determine")]
@@ -69,6 +75,7 @@ pub enum Format {
 enum Command {
     #[cfg(feature = "sandbox")]
     Demo(demo::Args),
+    Init(init::Args),
     Run(run::Args),
     #[cfg(feature = "sandbox")]
     Replay(replay::Args),
@@ -87,6 +94,8 @@ enum Command {
     Pause(remote::maintenance::PauseArgs),
     Resume(remote::maintenance::ResumeArgs),
     Drill(remote::drill::DrillArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Parses the arguments, runs the command, says what went wrong.
@@ -113,6 +122,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => block_on(demo::demo(args)),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => block_on(sandbox::sandbox(args)),
+        Command::Init(args) => init::init(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Run(args) => block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => block_on(verify::verify(args)),
@@ -133,7 +145,7 @@ pub fn main() -> ExitCode {
         // Whoever reads stdout has seen enough (`| head`), and wants to hear of no error.
         Err(error) if exit::is_enough(&error) => ExitCode::from(exit::YES),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", plain::plain_lines(&format!("{error:#}")));
             ExitCode::from(exit::code_of(&error))
         }
     }
@@ -148,7 +160,7 @@ fn log(format: LogFormat, level: &str) {
     // A line that cannot be written is no reason to panic, which is what saying so on a closed stderr does.
     let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Text => log.with_ansi(paint::Paint::of(&io::stderr()).is_on()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 use super::{
     Format,
-    exit::{UNSURE, Unsure, Usage, YES},
+    exit::{UNSURE, Unsure, Usage, YES, answered},
+    plain::{self, tame},
     verify,
 };
 use crate::{
@@ -122,9 +123,14 @@ enum IncidentAction {
 }
 
 impl Where {
-    /// An agent at an address.
+    /// An agent at an address, whose answers are taken as they are: whoever writes them makes them plain.
     pub(super) fn at(agent: Url, token_file: Option<PathBuf>) -> Self {
-        Self { reach: Reach { agent, token_file }, format: Format::Text }
+        Self { reach: Reach { agent, token_file }, format: Format::Json }
+    }
+
+    /// Its address.
+    fn agent(&self) -> &Url {
+        &self.reach.agent
     }
 
     fn token(&self) -> Result<Option<Secret>> {
@@ -220,22 +226,28 @@ impl Where {
         let status = answer.status();
         let bytes = http::body(answer, MOST).await.map_err(|error| unheard(error.to_string()))?;
         let said = || Value::String(String::from_utf8_lossy(&bytes).trim().to_owned());
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| said())))
+        let mut value = serde_json::from_slice(&bytes).unwrap_or_else(|_| said());
+        // For people, whose terminals obey some characters. Scripts get what was said.
+        if self.format == Format::Text {
+            tame(&mut value);
+        }
+        Ok((status, value))
     }
 
+    /// Writes an answer. Whoever closed stdout has read enough, which changes nothing about the answer.
     fn print(&self, value: &Value, text: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        match self.format {
-            Format::Json => writeln!(out, "{value}")?,
-            Format::Text => text(&mut out)?,
-        }
-        Ok(())
+        let written = match self.format {
+            Format::Json => writeln!(out, "{}", plain::json(value)),
+            Format::Text => text(&mut out),
+        };
+        answered(written, YES).map(drop)
     }
 }
 
 /// Why the agent did not do it, in its words.
 fn refused(status: StatusCode, value: &Value) -> anyhow::Error {
-    let said = value["error"].as_str().or(value.as_str()).unwrap_or("nothing more");
+    let said = plain::plain_lines(value["error"].as_str().or(value.as_str()).unwrap_or("nothing more"));
     let hint = match status {
         StatusCode::UNAUTHORIZED => "; --token-file FILE or LANDFALL_TOKEN gives it",
         _ => "",
@@ -259,7 +271,9 @@ fn reason(error: &reqwest::Error) -> String {
 
 /// `landfall deploy`.
 pub async fn deploy(args: DeployArgs) -> Result<u8> {
-    let place = Where { reach: args.reach, format: Format::Text };
+    // What is verified is written by `verify`, from what was said.
+    let format = if args.verify || args.format == verify::Format::Json { Format::Json } else { Format::Text };
+    let place = Where { reach: args.reach, format };
     if !args.verify && (args.how.is_given() || args.format == verify::Format::Github) {
         let what = "--rounds, --within, --strict, --accept, --junit and --format github say how to verify";
         return Err(Usage(format!("{what}: add --verify")).into());
@@ -276,9 +290,7 @@ pub async fn deploy(args: DeployArgs) -> Result<u8> {
         let found = verify::wait(&place, answer["verify"].take(), &args.how).await;
         return Ok(papers.tell(&found.context("the deploy was noted, and not verified")?));
     }
-    let format = if args.format == verify::Format::Json { Format::Json } else { Format::Text };
-    Where { format, ..place }
-        .print(&answer, |out| writeln!(out, "noted: {} {}; every route is sent now", args.service, args.version))?;
+    place.print(&answer, |out| writeln!(out, "noted: {} {}; every route is sent now", args.service, args.version))?;
     Ok(YES)
 }
 
@@ -292,7 +304,8 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
     if args.no_impact && !is_report {
         return Err(Usage("--no-impact says what is in a report: --format markdown".to_owned()).into());
     }
-    let format = if args.format == IncidentFormat::Json { Format::Json } else { Format::Text };
+    // A report takes what was said as it is: Markdown is written in ways of its own.
+    let format = if args.format == IncidentFormat::Text { Format::Text } else { Format::Json };
     let (id, action, place) = (args.id, args.action, Where { reach: args.reach, format });
     match (&id, &action) {
         (None, Some(_)) => Err(Usage("which incident? landfall incidents ID resolve --because TEXT".to_owned()).into()),
@@ -311,8 +324,8 @@ pub async fn incidents(args: IncidentsArgs) -> Result<u8> {
             let answer = place.ask(Method::GET, &format!("/api/v1/incidents/{}", escaped(id)), None).await?;
             if is_report {
                 let report = report::Report::gather(&place, answer["incidents"][0].clone(), !args.no_impact).await?;
-                write!(std::io::stdout().lock(), "{}", report.markdown())?;
-                return Ok(if report.is_whole() { YES } else { UNSURE });
+                let written = write!(std::io::stdout().lock(), "{}", report.markdown());
+                return answered(written, if report.is_whole() { YES } else { UNSURE });
             }
             let told = match place.format {
                 // What is told of it is an answer of its own.

@@ -88,6 +88,7 @@ pub struct Daemon {
     agent: Arc<Agent>,
     listener: TcpListener,
     intake_listener: Option<TcpListener>,
+    public_listener: Option<TcpListener>,
     doors: Doors,
     now: Arc<dyn Fn() -> crate::canary::Timestamp + Send + Sync>,
     orders: mpsc::Receiver<Order>,
@@ -111,6 +112,13 @@ impl Daemon {
         let intake_listener = match plan.agent.intake {
             Some(address) => Some(listen(address).await?),
             None => None,
+        };
+        let (title, public_listener) = match &plan.agent.public {
+            None => (None, None),
+            Some(public) => match public.listen {
+                Some(address) => (Some(public.title.clone()), Some(listen(address).await?)),
+                None => (Some(public.title.clone()), None),
+            },
         };
         let clock = Clock::System;
         let ledger = plan.agent.store.clone();
@@ -153,10 +161,22 @@ impl Daemon {
             askings: Arc::default(),
             hosts: Hosts::new(address.ip(), hosts.into_iter().chain([name.clone()])),
             agent: name,
+            public: title,
             now: Arc::clone(&now),
             scheduled_at: Arc::new(move || scheduled.round()),
         };
-        Ok(Self { address, agent, listener, intake_listener, doors, now, orders: ordered, intake, config })
+        Ok(Self {
+            address,
+            agent,
+            listener,
+            intake_listener,
+            public_listener,
+            doors,
+            now,
+            orders: ordered,
+            intake,
+            config,
+        })
     }
 
     /// The agent, for those in the same process.
@@ -166,15 +186,20 @@ impl Daemon {
 
     /// Serves until told to stop, then stops in order: no more orders, the agent, the doors.
     pub async fn serve(self, stopping: watch::Receiver<bool>, systemd: Arc<Systemd>) {
-        let Self { agent, listener, intake_listener, doors, now, mut orders, intake, config, .. } = self;
+        let Self { agent, listener, intake_listener, public_listener, doors, now, mut orders, intake, config, .. } =
+            self;
         let asked = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let landings = web::intake_router(Arc::clone(&intake), now);
+        let public = public_listener.and_then(|own| Some((own, web::public_router(doors.clone())?)));
         let router = web::router(doors);
         // The doors close last: what is delivered while the agent stops is still stored.
         let (close, closing) = watch::channel(false);
         let mut served = Vec::new();
+        if let Some((own, public)) = public {
+            served.push(tokio::spawn(web::serve(own, public, asked(closing.clone()))));
+        }
         match intake_listener {
             Some(own) => {
                 served.push(tokio::spawn(web::serve(own, landings, asked(closing.clone()))));

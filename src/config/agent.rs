@@ -100,6 +100,8 @@ pub(super) fn read(section: &Section<'_>, options: &Options, problems: &mut Prob
         file: section.file.0.clone(),
         // The silences are read when the routes are known.
         upkeep: UpkeepPlan::default(),
+        // `[web]` is read when it is known where the agent listens.
+        public: None,
     };
     let upkeep = UpkeepPlan {
         drill: upkeep::drill(section, written.drill.as_ref(), options, problems),
@@ -124,12 +126,7 @@ impl Reading<'_> {
     }
 
     fn socket(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {
-        let hint = "write an address and a port: \"127.0.0.1:9440\", or \"0.0.0.0:9440\" for all addresses";
-        let address = text.get_ref().parse().ok();
-        if address.is_none() {
-            self.wrong(text, format!("`{}` is not an address to listen on", brief(text.get_ref())), hint);
-        }
-        address
+        socket(self.section, text, self.problems)
     }
 
     fn name(&mut self, name: &Spanned<String>) -> String {
@@ -241,6 +238,17 @@ impl Reading<'_> {
         }
         Some(url)
     }
+}
+
+/// An address to listen on.
+pub(super) fn socket(section: &Section<'_>, text: &Spanned<String>, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = text.get_ref().parse().ok();
+    if address.is_none() {
+        let hint = "write an address and a port: \"127.0.0.1:9440\", or \"0.0.0.0:9440\" for all addresses";
+        let what = format!("`{}` is not an address to listen on", brief(text.get_ref()));
+        problems.push(section.problem(text.span(), what, Some(hint.to_owned())));
+    }
+    address
 }
 
 /// Whether a text can stand in pages, metrics and notifications.

@@ -29,20 +29,20 @@ pub(super) struct Declarations<'t> {
 }
 
 /// The tables of a file, with what each declares.
-const TABLES: [&str; 7] = ["agent", "platform", "target", "canary", "dogfood", "notify", "silence"];
+const TABLES: [&str; 8] = ["agent", "web", "platform", "target", "canary", "dogfood", "notify", "silence"];
 
 /// Collects what the files declare. The first is the config file itself, the only one that may
-/// have an `[agent]`.
+/// have an `[agent]` and a `[web]`.
 pub(super) fn collect<'t>(files: &'t [Section<'t>], problems: &mut Problems) -> Declarations<'t> {
     let mut all = Declarations::default();
     for (nth, file) in files.iter().enumerate() {
         for (key, value) in in_order(file.table.get_ref()) {
             let list = match &**key.get_ref() {
-                "agent" if nth == 0 => continue,
-                "agent" => {
+                "agent" | "web" if nth == 0 => continue,
+                own @ ("agent" | "web") => {
                     let config = files[0].file.0.display();
                     let hint = format!("move it to {config}");
-                    problems.push(file.problem(key.span(), "`[agent]` does not belong here", Some(hint)));
+                    problems.push(file.problem(key.span(), format!("`[{own}]` does not belong here"), Some(hint)));
                     continue;
                 }
                 "platform" => &mut all.platforms,

@@ -4,7 +4,7 @@
 //! A file is read (`file`), its tables are merged with those of the other files (`declared`), and
 //! each is decoded (`decode`) and checked: `agent`, `named` (platforms, targets, and with `notify`
 //! notifiers, whose kind's own table the driver decodes), `canary` (and the product of its lists, the
-//! routes), `dogfood`, `silence`, `upkeep` (drills and the heartbeat).
+//! routes), `dogfood`, `silence`, `upkeep` (drills and the heartbeat), `web` (the public page).
 
 mod agent;
 mod canary;
@@ -25,6 +25,7 @@ pub mod section;
 mod select;
 mod silence;
 mod upkeep;
+mod web;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +39,7 @@ pub use jobs::ACCOUNT;
 pub use length::Length;
 pub use near::nearest;
 pub use plan::{
-    AgentPlan, CanaryPlan, HeartbeatPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, Rules, SilencePlan,
+    AgentPlan, CanaryPlan, HeartbeatPlan, NoNotifier, NotifierPlan, Plan, PlatformPlan, PublicPlan, Rules, SilencePlan,
     SilenceTime, TargetCaps, TargetPlan, UpkeepPlan, worst_detection,
 };
 pub use problem::{Problem, Problems};
@@ -67,7 +68,8 @@ pub fn load<P, T, N>(path: &Path, kinds: &Kinds<'_, P, T, N>, options: Options) 
     let mut order = vec![path.to_owned()];
     let plan = {
         let main = file::parse(&config)?;
-        let agent = agent::read(&agent_table(&main, &mut problems), &options, &mut problems);
+        let mut agent = agent::read(&own_table("agent", &main, &mut problems), &options, &mut problems);
+        agent.plan.public = web::read(&own_table("web", &main, &mut problems), &agent.plan, &mut problems);
         let (texts, mut all_read) = probes(&main, &agent, &mut order, &mut problems);
         let mut files = vec![main.clone()];
         for text in &texts {
@@ -151,15 +153,15 @@ fn read<P, T, N>(
     Plan { agent: AgentPlan { upkeep, ..agent }, platforms, targets, notifiers, canaries, routes, landings }
 }
 
-/// `[agent]`, or an empty table at the top of the file.
-fn agent_table<'t>(main: &Section<'t>, problems: &mut Problems) -> Section<'t> {
+/// `[agent]` or `[web]`, or an empty table at the top of the file.
+fn own_table<'t>(name: &str, main: &Section<'t>, problems: &mut Problems) -> Section<'t> {
     let mut section = Section { file: main.file, table: toml::Spanned::new(0..0, toml::de::DeTable::new()) };
-    if let Some((key, value)) = main.table.get_ref().get_key_value("agent") {
+    if let Some((key, value)) = main.table.get_ref().get_key_value(name) {
         match declared::table(value) {
             Some(table) => section.table = toml::Spanned::new(key.span(), table.clone()),
             None => {
-                let what = format!("`agent` is {}", decode::kind_of(value.get_ref()));
-                problems.push(main.problem(value.span(), what, Some("write [agent]".to_owned())));
+                let what = format!("`{name}` is {}", decode::kind_of(value.get_ref()));
+                problems.push(main.problem(value.span(), what, Some(format!("write [{name}]"))));
             }
         }
     }

@@ -60,8 +60,19 @@ pub struct AgentPlan {
     pub wire: Wire,
     /// Times of silence, fire drills, and the sign of life.
     pub upkeep: UpkeepPlan,
+    /// The page for people who have no business with what is inside; none unless the config wants it.
+    pub public: Option<PublicPlan>,
     /// The file it was read from, and the folder of probes, for reload.
     pub file: PathBuf,
+}
+
+/// `[web]`, where it says `public = true`.
+#[derive(Clone, Debug)]
+pub struct PublicPlan {
+    /// What it calls what is watched.
+    pub title: String,
+    /// Own listener, where it is `/` and nothing else is; absent: `/public` on the agent's.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[[silence]]`, `[agent.drill]` and `[agent.heartbeat]`.

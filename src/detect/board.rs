@@ -1,9 +1,12 @@
 //! The board: how every route stands right now, and what is wrong. What pages and the API show;
 //! kept by the one task that takes verdicts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::incident::Incident;
+use super::{
+    incident::Incident,
+    strip::{Bar, Strip},
+};
 use crate::canary::{Evidence, Marker, Outcome, Route, RouteId, State, Timestamp, Verdict};
 
 /// Everything a status page shows.
@@ -15,6 +18,10 @@ pub struct Board {
     pub incidents: Vec<Arc<Incident>>,
     /// How the agent itself is.
     pub agent: AgentHealth,
+    /// Counts what was taken in, so that a reader can ask for what is new.
+    version: u64,
+    /// The version in which the list of routes last changed.
+    listed: u64,
 }
 
 /// How one route stands.
@@ -32,6 +39,12 @@ pub struct Standing {
     pub last_landed_at: Option<Timestamp>,
     /// When it was last judged.
     pub last_verdict_at: Option<Timestamp>,
+    /// Its last runs.
+    pub strip: Strip,
+    /// By when its rows should be there, counted from the accepted submit; none before a run of it is judged.
+    pub objective: Option<Duration>,
+    /// The version of the board in which it last changed.
+    pub changed: u64,
 }
 
 /// Facts about the agent, for `/readyz` and the pages.
@@ -50,7 +63,17 @@ pub struct AgentHealth {
 impl Standing {
     /// A route that nothing is known of.
     pub fn new(route: Arc<Route>) -> Self {
-        Self { route, outcome: None, due: None, run: None, last_landed_at: None, last_verdict_at: None }
+        Self {
+            route,
+            outcome: None,
+            due: None,
+            run: None,
+            last_landed_at: None,
+            last_verdict_at: None,
+            strip: Strip::default(),
+            objective: None,
+            changed: 0,
+        }
     }
 
     /// Green and amber are up, red is down; nobody knows of grey, or before the first verdict.
@@ -59,9 +82,13 @@ impl Standing {
     }
 
     /// Takes a verdict of this route in. Runs are ordered by due time, never by arrival.
-    pub fn learn(&mut self, verdict: &Verdict) {
+    pub fn learn(&mut self, verdict: &Verdict, objective: Duration) {
+        let landed = landed_at(verdict.outcome, &verdict.evidence);
+        let took = landed.map(|at| at.since(verdict.evidence.accepted_at.unwrap_or(verdict.due)));
+        self.strip.note(Bar::new(verdict.due, verdict.outcome, took));
+        self.objective = Some(objective);
         self.last_verdict_at = self.last_verdict_at.max(Some(verdict.at));
-        self.last_landed_at = self.last_landed_at.max(landed_at(verdict.outcome, &verdict.evidence));
+        self.last_landed_at = self.last_landed_at.max(landed);
         if self.due.is_none_or(|due| due <= verdict.due) {
             self.outcome = Some(verdict.outcome);
             self.due = Some(verdict.due);
@@ -82,13 +109,35 @@ impl Board {
                 None => Standing::new(route.clone()),
             })
             .collect();
+        self.version += 1;
+        self.listed = self.version;
     }
 
-    /// Takes a verdict in. One of a route that is no longer watched changes nothing.
-    pub fn learn(&mut self, verdict: &Verdict) {
+    /// Takes a verdict in, of a run with this objective. One of a route that is no longer watched changes nothing.
+    pub fn learn(&mut self, verdict: &Verdict, objective: Duration) {
         if let Some(at) = self.place.get(&verdict.route) {
-            self.routes[*at].learn(verdict);
+            self.version += 1;
+            self.routes[*at].learn(verdict, objective);
+            self.routes[*at].changed = self.version;
         }
+    }
+
+    /// Takes in what is remembered of a route's runs without their evidence.
+    pub fn remember(&mut self, route: RouteId, bars: impl Iterator<Item = Bar>) {
+        if let Some(at) = self.place.get(&route) {
+            bars.for_each(|bar| self.routes[*at].strip.note(bar));
+        }
+    }
+
+    /// Rises with everything that is taken in.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Routes that changed after a version; none if by now there are other routes.
+    pub fn changed_since(&self, version: u64) -> Option<impl Iterator<Item = &Standing>> {
+        let is_known = (self.listed..=self.version).contains(&version);
+        is_known.then(|| self.routes.iter().filter(move |standing| standing.changed > version))
     }
 
     /// Routes in the order of the config.
@@ -125,6 +174,8 @@ mod tests {
     use crate::canary::{
         CanaryName, Labels, Look, Mode, PlatformName, Rows, Sighting, TargetName, Why, evidence::Claim,
     };
+
+    const OBJECTIVE: Duration = Duration::from_secs(120);
 
     fn route(target: &str) -> Arc<Route> {
         Arc::new(Route::new(
@@ -167,8 +218,8 @@ mod tests {
         let mut board = Board::default();
         board.watch(std::slice::from_ref(&web));
         assert_eq!(board.routes()[0].up(), None);
-        board.learn(&verdict(&web, 120, Outcome::Landed));
-        board.learn(&verdict(&web, 60, Outcome::Lost));
+        board.learn(&verdict(&web, 120, Outcome::Landed), OBJECTIVE);
+        board.learn(&verdict(&web, 60, Outcome::Lost), OBJECTIVE);
         let standing = &board.routes()[0];
         assert_eq!((standing.outcome, standing.up()), (Some(Outcome::Landed), Some(true)));
         assert_eq!(standing.last_landed_at, Some(Timestamp::from_secs(125)));
@@ -179,10 +230,10 @@ mod tests {
         let web = route("web");
         let mut board = Board::default();
         board.watch(std::slice::from_ref(&web));
-        board.learn(&verdict(&web, 60, Outcome::Landed));
-        board.learn(&verdict(&web, 120, Outcome::Unknown));
+        board.learn(&verdict(&web, 60, Outcome::Landed), OBJECTIVE);
+        board.learn(&verdict(&web, 120, Outcome::Unknown), OBJECTIVE);
         assert_eq!(board.routes()[0].up(), None);
-        board.learn(&verdict(&web, 180, Outcome::Stuck));
+        board.learn(&verdict(&web, 180, Outcome::Stuck), OBJECTIVE);
         assert_eq!(board.routes()[0].up(), Some(false));
     }
 
@@ -191,11 +242,41 @@ mod tests {
         let (web, bucket) = (route("web"), route("bucket"));
         let mut board = Board::default();
         board.watch(std::slice::from_ref(&web));
-        board.learn(&verdict(&web, 60, Outcome::Landed));
+        board.learn(&verdict(&web, 60, Outcome::Landed), OBJECTIVE);
         board.watch(&[bucket.clone(), web.clone()]);
         assert_eq!(board.route(web.id).and_then(Standing::up), Some(true));
         board.watch(&[bucket]);
-        board.learn(&verdict(&web, 120, Outcome::Lost));
+        board.learn(&verdict(&web, 120, Outcome::Lost), OBJECTIVE);
         assert!(board.route(web.id).is_none());
+    }
+
+    #[test]
+    fn a_reader_is_told_which_routes_changed_since_it_looked_or_that_there_are_others() {
+        let (web, bucket) = (route("web"), route("bucket"));
+        let mut board = Board::default();
+        board.watch(&[web.clone(), bucket.clone()]);
+        let seen = board.version();
+        board.learn(&verdict(&bucket, 60, Outcome::Landed), OBJECTIVE);
+        let changed = |board: &Board, since| -> Option<Vec<RouteId>> {
+            Some(board.changed_since(since)?.map(|standing| standing.route.id).collect())
+        };
+        assert_eq!(changed(&board, seen), Some(vec![bucket.id]));
+        assert_eq!(changed(&board, board.version()), Some(vec![]));
+        assert_eq!(changed(&board, board.version() + 1), None, "a version of another agent's life");
+        board.watch(&[bucket]);
+        assert_eq!(changed(&board, seen), None);
+    }
+
+    #[test]
+    fn a_strip_shows_how_long_rows_took_from_the_accepted_submit() {
+        let web = route("web");
+        let mut board = Board::default();
+        board.watch(std::slice::from_ref(&web));
+        board.remember(web.id, [Bar::new(Timestamp::from_secs(60), Outcome::Landed, None)].into_iter());
+        board.learn(&verdict(&web, 120, Outcome::Landed), OBJECTIVE);
+        board.learn(&verdict(&web, 180, Outcome::Lost), OBJECTIVE);
+        let took: Vec<Option<Duration>> = board.routes()[0].strip.bars().map(Bar::took).collect();
+        assert_eq!(took, [None, Some(Duration::from_secs(5)), None]);
+        assert_eq!(board.routes()[0].objective, Some(OBJECTIVE));
     }
 }

@@ -27,7 +27,7 @@ const DEPLOY: usize = 36;
 pub fn subject(message: &Message) -> String {
     let text = match &message.what {
         What::Deploy(deploy) => {
-            format!("DEPLOY {} · {} UTC", deployed(deploy), when::minute(deploy.at, message.at))
+            format!("DEPLOY {} · {} UTC", deployed(deploy), deploy.at.minute(message.at))
         }
         What::Trigger(page) | What::Again(page) | What::Over(page) | What::Resolve(page) => of_page(message, page),
     };

@@ -1,6 +1,6 @@
 //! Plain answers: health, metrics, and how a problem is told.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -9,10 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Declined, Shared, ledger};
-
-/// A scheduler that has not gone round for so long is stuck; it does several times a minute.
-const STUCK: Duration = Duration::from_secs(60);
+use super::{Declined, STUCK, Shared, ledger};
 
 /// Something that was asked for cannot be had.
 #[derive(Debug)]

@@ -102,6 +102,12 @@ fn route_id(text: &str) -> Option<RouteId> {
     }
 }
 
+/// One sentence, for whoever has no time for more.
+pub(super) async fn summary(State(doors): Shared, asked: Asked) -> Answer {
+    Which::of(asked, &[])?;
+    Ok(answer::json(&json!({ "summary": doors.summary() })))
+}
+
 pub(super) async fn routes(State(doors): Shared, asked: Asked) -> Answer {
     // All of them, unless fewer are asked for: whoever counts routes must not be told of the first few.
     let which = Which::of(asked, &["limit"])?;

@@ -70,7 +70,12 @@ pub(super) async fn check(State(doors): State<Arc<Doors>>, request: Request, nex
         discard(request.into_body());
         return problem.into_response();
     }
-    match tokio::time::timeout(REQUEST, next.run(request)).await {
+    in_time(REQUEST, request, next).await
+}
+
+/// Answers within a time.
+pub(super) async fn in_time(within: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("this took too long").into_response(),
     }
@@ -173,9 +178,11 @@ pub(super) fn discard(sent: Body) {
     tokio::spawn(tokio::time::timeout(REST, async move { while let Some(Ok(_)) = rest.next().await {} }));
 }
 
-/// Headers of every answer: nothing of ours runs scripts, is framed, guessed at or kept.
+/// Headers of every answer: nothing comes from elsewhere, no script but our own file runs, nothing is framed,
+/// guessed at or kept.
 pub(super) async fn dress(mut response: Response) -> Response {
-    let policy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                  base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -5,10 +5,10 @@ mod answer;
 mod api;
 mod coverage;
 mod guard;
-mod html;
 mod impact;
 mod inquiry;
 mod intake;
+mod live;
 mod maintenance;
 mod notifications;
 mod pages;
@@ -20,7 +20,7 @@ mod verify;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, middleware, routing};
+use axum::{Extension, Router, extract::State, middleware, routing};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use coverage::Read;
@@ -31,10 +31,10 @@ pub use intake::{Kept, intake_router};
 pub use serve::serve;
 pub use verify::{Clear, Request};
 
-use self::answer::Problem;
+use self::{answer::Problem, pages::Public};
 use crate::{
     canary::{Maintenance, Pause, Secret, Selector, Silence, Timestamp},
-    detect::{Board, Deploy, IncidentId, coverage::Coverage, impact::Impact, verification::Verification},
+    detect::{Board, Deploy, IncidentId, Summary, coverage::Coverage, impact::Impact, verification::Verification},
     metrics::Metrics,
     store::{Drill, Opening, Store},
 };
@@ -66,6 +66,8 @@ pub struct Doors {
     pub hosts: Hosts,
     /// The agent's name, for the pages.
     pub agent: String,
+    /// What the public page calls what is watched. Without it there is no such page.
+    pub public: Option<String>,
     /// What time it is.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// When the scheduler last went round; none before the first time.
@@ -192,20 +194,28 @@ pub enum Declined {
 const ORDER: Duration = Duration::from_secs(20);
 /// A drill is tried several times at receivers that hang.
 const DRILL: Duration = Duration::from_secs(35);
+/// A scheduler that has not gone round for so long is stuck; it does several times a minute.
+const STUCK: Duration = Duration::from_secs(60);
 /// A question to the ledger is answered within this, or the ledger is not there.
 const LEDGER: Duration = Duration::from_secs(10);
 
 /// The agent's own listener: pages, API, metrics.
 pub fn router(doors: Doors) -> Router {
     let doors = Arc::new(doors);
+    let public = doors.public.clone().map(|title| Public::new(Arc::clone(&doors), title).page());
     Router::new()
-        .route("/", routing::get(pages::status))
+        .merge(public.unwrap_or_default())
+        .route("/", routing::get(pages::overview))
         .route("/incidents/{id}", routing::get(pages::incident))
         .route("/runs/{id}", routing::get(pages::run))
         .route("/style.css", routing::get(pages::style))
+        .route("/live.js", routing::get(pages::script))
+        .route("/icon.svg", routing::get(pages::icon))
+        .route("/events", routing::get(live::events))
         .route("/metrics", routing::get(answer::metrics))
         .route("/healthz", routing::get(answer::alive))
         .route("/readyz", routing::get(answer::ready))
+        .route("/api/v1/summary", routing::get(api::summary))
         .route("/api/v1/routes", routing::get(api::routes))
         .route("/api/v1/runs", routing::get(api::runs))
         .route("/api/v1/incidents", routing::get(api::incidents))
@@ -229,9 +239,16 @@ pub fn router(doors: Doors) -> Router {
         .route("/-/reload", routing::post(api::reload))
         .fallback(answer::nothing)
         .method_not_allowed_fallback(answer::not_so)
+        .layer(Extension(Arc::new(live::Live::default())))
         .layer(middleware::from_fn_with_state(doors.clone(), guard::check))
         .layer(middleware::map_response(guard::dress))
         .with_state(doors)
+}
+
+/// The public page by itself, for a listener of its own; none if there is none.
+pub fn public_router(doors: Doors) -> Option<Router> {
+    let title = doors.public.clone()?;
+    Some(Public::new(Arc::new(doors), title).alone())
 }
 
 type Shared = State<Arc<Doors>>;
@@ -240,6 +257,21 @@ impl Doors {
     /// Hands an order on and waits for its end.
     async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
         self.order_within(ORDER, order).await
+    }
+
+    /// What is wrong with the agent itself, beside what the board holds.
+    fn troubles(&self) -> Vec<String> {
+        let late = match (self.scheduled_at)() {
+            Some(at) if (self.now)().since(at) > STUCK => Some("the scheduler is stuck".to_owned()),
+            _ => None,
+        };
+        late.into_iter().collect()
+    }
+
+    /// How everything stands, in one sentence.
+    fn summary(&self) -> Summary {
+        let (board, maintenance) = (Arc::clone(&self.board.borrow()), Arc::clone(&self.maintenance.borrow()));
+        Summary::of(&board, &maintenance, &self.troubles(), (self.now)())
     }
 
     async fn order_within<T>(&self, within: Duration, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Problem> {
@@ -254,6 +286,11 @@ impl Doors {
             Err(_) => Err(Problem::unavailable("no answer in time; it may still be done")),
         }
     }
+}
+
+/// Of what state of the agent a page tells: what changed since can be asked for. Another life of it counts anew.
+fn version_of(board: &Board) -> String {
+    format!("{}.{}", board.agent.started_at.as_micros(), board.version())
 }
 
 /// Waits for the ledger, not for ever.

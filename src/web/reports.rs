@@ -1,27 +1,28 @@
 //! The agent's own reports, as they came back through the product.
 
 use axum::extract::State;
+use maud::{Markup, html};
 use serde::Serialize;
 
 use super::{
     Doors, Shared,
     answer::{self, Problem},
     api::{Answer, Asked, Which, json_list},
-    html::Html,
     ledger,
-    pages::colour,
+    pages::{ago, colour, sign},
 };
 use crate::{
     canary::{
         Marker, Outcome, Timestamp,
         report::{DOGFOOD, Line},
-        time::Brief,
     },
     store::RunRecord,
 };
 
 /// Runs of a route among which the last that brought its report is looked for: an hour's and more.
 const RECENT: u32 = 30;
+/// Routes whose reports are shown on the page.
+const SHOWN: usize = 24;
 
 /// How the reports of one route stand.
 struct Standing {
@@ -143,58 +144,62 @@ pub(super) async fn list(State(doors): Shared, asked: Asked) -> Answer {
 }
 
 /// The part of the status page that shows them; nothing where there are none.
-pub(super) async fn section(page: &mut Html, doors: &Doors) {
+pub(super) async fn section(doors: &Doors) -> Markup {
     let now = (doors.now)();
-    let standings = match Standing::all(doors, usize::MAX).await {
-        Ok(standings) if standings.is_empty() => return,
+    let standings = match Standing::all(doors, SHOWN).await {
+        Ok(standings) if standings.is_empty() => return html! {},
         Ok(standings) => standings,
-        Err(_) => {
-            page.raw("<h2>Own reports</h2><p class=\"grey\">The ledger cannot be read.</p>");
-            return;
-        }
+        Err(_) => return html! { h2 { "Own reports" } p.grey { "The ledger cannot be read." } },
     };
-    page.raw("<h2>Own reports, as they came back through the product</h2>");
-    for Standing { newest, came } in &standings {
-        let route = &newest.run.route;
-        page.raw("<details><summary>").text(&route.platform).raw(" → ").text(&route.target).raw(": ");
-        if let Some(outcome) = outcome(newest) {
-            page.raw("<a class=\"").text(colour(outcome)).raw("\" href=\"/runs/").text(newest.run.marker).raw("\">");
-            page.text(outcome).raw("</a>");
-        }
-        if let Some(reason) = newest.verdict.as_ref().and_then(|verdict| verdict.reason.as_ref()) {
-            page.raw(", ").text(reason);
-        }
-        let Some(record) = came else {
-            page.raw("; none came back lately</summary></details>");
-            continue;
-        };
-        if let Some(at) = seen_at(record) {
-            page.raw("; the last that is right came ").text(Brief(now.since(at))).raw(" ago");
-        }
-        page.raw("</summary><table><tr><th>Hour</th><th>Route</th><th>Runs</th><th>Landed</th>");
-        page.raw("<th>Silent losses</th><th>p50</th><th>p99</th></tr>");
-        for line in lines(record) {
-            line_row(page, line);
-        }
-        page.raw("</table></details>");
+    html! {
+        h2 { "Own reports, as they came back through the product" }
+        @for standing in &standings { (report(standing, now)) }
     }
 }
 
-fn line_row(page: &mut Html, line: &Line) {
-    page.raw("<tr><td>").text(if line.is_for_all() { "all" } else { &line.hour }).raw("</td><td>");
-    page.text(if line.is_for_all() { "all".to_owned() } else { line.route.join("/") });
-    page.raw("</td><td>").text(line.runs).raw("</td><td>");
-    match line.landed_ratio() {
-        Some(ratio) => page.text(format!("{:.2} %", ratio * 100.0)),
-        None => page.raw("–"),
-    };
-    page.raw("</td><td>").text(line.silent);
-    for latency in [line.p50_ms, line.p99_ms] {
-        page.raw("</td><td>");
-        match latency {
-            Some(ms) => page.text(format!("{:.1} s", ms as f64 / 1000.0)),
-            None => page.raw("–"),
-        };
+fn report(Standing { newest, came }: &Standing, now: Timestamp) -> Markup {
+    let route = &newest.run.route;
+    let (outcome, reason) = (outcome(newest), newest.verdict.as_ref().and_then(|verdict| verdict.reason.as_ref()));
+    html! {
+        details id={ "report-" (route.id) } {
+            summary {
+                (route.platform) " → " (route.target) ": "
+                @if let Some(outcome) = outcome {
+                    span class=(colour(outcome)) { (sign(Some(outcome))) " " (outcome) }
+                }
+                @if let Some(reason) = reason { ", " (reason) }
+                @match came.as_ref().map(seen_at) {
+                    None => { "; none came back lately" }
+                    Some(None) => {}
+                    Some(Some(at)) => { "; the last that is right came " (ago(at, now)) " ago" }
+                }
+            }
+            p { a href={ "/runs/" (newest.run.marker) } { "its newest run" } }
+            @if let Some(record) = came {
+                .wide tabindex="0" role="region" aria-label={ "report by " (route.platform) } {
+                    table {
+                        thead {
+                            tr {
+                                @for name in ["Hour", "Route", "Runs", "Landed", "Silent losses", "p50", "p99"] {
+                                    th scope="col" { (name) }
+                                }
+                            }
+                        }
+                        tbody { @for line in lines(record) { (line_row(line)) } }
+                    }
+                }
+            }
+        }
     }
-    page.raw("</td></tr>");
+}
+
+fn line_row(line: &Line) -> Markup {
+    let seconds = |ms: Option<i64>| ms.map_or("–".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
+    let landed = line.landed_ratio().map_or("–".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0));
+    html! {
+        tr {
+            @if line.is_for_all() { td { "all" } td { "all" } } @else { td { (line.hour) } td { (line.route.join("/")) } }
+            td { (line.runs) } td { (landed) } td { (line.silent) } td { (seconds(line.p50_ms)) } td { (seconds(line.p99_ms)) }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -26,10 +26,23 @@ const GRACE: Duration = Duration::from_secs(5);
 /// After an accept that failed (no file handles left): trying again at once would spin.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// Tells an answer that goes on and on that its listener is stopped.
+#[derive(Clone)]
+pub(super) struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// Waits until it is.
+    pub(super) async fn stopped(mut self) {
+        // Stopped as well if nobody is left who could say so.
+        let _ = self.0.changed().await;
+    }
+}
+
 /// Serves until `shutdown`, then finishes what is being answered.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (stop, stopping) = watch::channel(());
+    let router = router.layer(Extension(Stopping(stopping.clone())));
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -55,8 +68,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             (Err(_), _) => break,
         }
     }
-    drop(listener);
-    drop(stopping);
+    drop((listener, router, stopping));
     // Every connection holds a receiver until it has ended.
     stop.send_replace(());
     let _ = tokio::time::timeout(GRACE + BREATH, stop.closed()).await;

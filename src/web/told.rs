@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use maud::{Markup, html};
+
 use super::{
     Doors,
-    html::Html,
     maintenance::{Quiet, nobody_took},
+    pages::time,
 };
 use crate::{
     detect::Incident,
@@ -31,49 +33,53 @@ pub(super) fn quiet(quiet: Quiet, incident: &Incident) -> Vec<String> {
     lines
 }
 
-/// Silences and pauses, on the status page.
-pub(super) fn maintenance(page: &mut Html, doors: &Doors) {
+/// Silences and pauses, on the status page; nothing where there are none.
+pub(super) fn maintenance(doors: &Doors) -> Markup {
     let (maintenance, now) = (Arc::clone(&doors.maintenance.borrow()), (doors.now)());
     let holding: Vec<_> = maintenance.silences.iter().filter(|silence| silence.holds_at(now)).collect();
     if holding.is_empty() && maintenance.pauses.is_empty() {
-        return;
+        return html! {};
     }
-    page.raw("<h2>Maintenance</h2><ul>");
-    for silence in holding {
-        page.raw("<li>Nobody is paged of ").text(&silence.only).raw(" until ").text(silence.until);
-        page.raw(": ").text(&silence.because).raw("</li>");
-    }
-    for pause in &maintenance.pauses {
-        page.raw("<li>Nothing is sent over ").text(&pause.only);
-        match pause.until {
-            Some(until) => page.raw(" until ").text(until),
-            None => page.raw(" until it is resumed"),
-        };
-        if let Some(because) = &pause.because {
-            page.raw(": ").text(because);
+    html! {
+        h2 { "Maintenance" }
+        ul {
+            @for silence in holding.iter().take(MOST) {
+                li { "Nobody is paged of " (silence.only) " until " (time(silence.until, now)) ": " (silence.because) }
+            }
+            @for pause in maintenance.pauses.iter().take(MOST) {
+                li {
+                    "Nothing is sent over " (pause.only)
+                    @match pause.until {
+                        Some(until) => { " until " (time(until, now)) }
+                        None => { " until it is resumed" }
+                    }
+                    @if let Some(because) = &pause.because { ": " (because) }
+                }
+            }
         }
-        page.raw("</li>");
     }
-    page.raw("</ul>");
 }
 
-/// What could not be told, on the status page.
-pub(super) fn undelivered(page: &mut Html, doors: &Doors) {
+/// What could not be told, on the status page; nothing where everything was.
+pub(super) fn undelivered(doors: &Doors) -> Markup {
     let letters = Arc::clone(&doors.letters.borrow());
     let failed = |opening: &&Opening| opening.letters.iter().any(|letter| letter.failure.is_some());
     let failed: Vec<&Opening> = letters.iter().filter(failed).take(MOST).collect();
     if failed.is_empty() {
-        return;
+        return html! {};
     }
-    page.raw("<h2>Could not be told</h2><ul>");
-    for opening in failed {
-        for letter in opening.letters.iter().filter(|letter| letter.failure.is_some()) {
-            page.raw(if nobody_took(opening) { "<li class=\"red\">" } else { "<li>" });
-            page.raw("<a href=\"/incidents/").text(&opening.incident).raw("\">").text(&opening.incident).raw("</a>: ");
-            page.text(line(letter)).raw("</li>");
+    html! {
+        h2 { "Could not be told" }
+        ul {
+            @for opening in failed {
+                @for letter in opening.letters.iter().filter(|letter| letter.failure.is_some()) {
+                    li class=[nobody_took(opening).then_some("red")] {
+                        a href={ "/incidents/" (opening.incident) } { (opening.incident) } ": " (line(letter))
+                    }
+                }
+            }
         }
     }
-    page.raw("</ul>");
 }
 
 /// One notifier's part of an opening, in words.

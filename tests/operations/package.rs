@@ -97,6 +97,8 @@ fn the_package_installs_runs_and_leaves_nothing_when_it_is_purged() {
     assert!(machine.run("ps -o user= -p $(cat /run/landfall.pid)").starts_with("landfall"));
     assert_eq!(listed("/var/lib/landfall /var/lib/landfall/landfall.db").matches(" landfall:landfall ").count(), 2);
     machine.run("landfall silence add --all --for 5m --because test --token-file /etc/landfall/secrets/token");
+    machine.run("zcat /usr/share/man/man1/landfall.1.gz | grep -qF 'landfall\\-status'");
+    machine.run("bash -c '. /usr/share/bash-completion/completions/landfall; complete -p landfall'");
 
     // The same version again is an upgrade to dpkg: nothing that is somebody's is touched.
     machine.run("echo '# mine' >>/etc/landfall/landfall.toml; dpkg -i /tmp/landfall.deb");
@@ -133,4 +135,44 @@ fn the_package_installs_runs_and_leaves_nothing_when_it_is_purged() {
     assert!(made.contains(":/var/lib/landfall:") && made.trim().ends_with("/nologin"), "{made}");
     machine.run("dpkg -P landfall");
     assert_eq!(accounts(&machine), people);
+}
+
+/// What `dpkg-deb` says is in a package, without the dot before each.
+fn contents(package: &str) -> BTreeSet<String> {
+    let listed = run("dpkg-deb", &["--contents", package], &root()).expect("a list");
+    let path = |line: &str| Some(line.split_whitespace().nth(5)?.trim_start_matches('.').to_owned());
+    listed.lines().filter_map(path).collect()
+}
+
+#[test]
+fn every_command_has_a_page_in_the_package_and_every_shell_its_completions() {
+    if without("dpkg") {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let package = built(folder.path());
+    let (there, man) = (contents(&package), folder.path().join("man"));
+    run(env!("CARGO_BIN_EXE_landfall"), &["man", "--dir", man.to_str().expect("UTF-8")], &root()).expect("pages");
+    let pages: Vec<String> = (fs::read_dir(&man).expect("pages"))
+        .map(|page| page.expect("a page").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(pages.len() > 20, "{pages:?}");
+    let completions = [
+        "/usr/share/bash-completion/completions/landfall".to_owned(),
+        "/usr/share/zsh/vendor-completions/_landfall".to_owned(),
+        "/usr/share/fish/vendor_completions.d/landfall.fish".to_owned(),
+    ];
+    let wanted = pages.iter().map(|page| format!("/usr/share/man/man1/{page}.gz")).chain(completions);
+    let missing: Vec<String> = wanted.filter(|file| !there.contains(file)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // They are what this binary says, readable by everybody, and the same when it is built again.
+    let out = folder.path().join("out");
+    run("dpkg-deb", &["-x", &package, out.to_str().expect("UTF-8")], &root()).expect("unpacked");
+    let page = out.join("usr/share/man/man1/landfall-status.1.gz");
+    let unzipped = run("gzip", &["-dc", page.to_str().expect("UTF-8")], &root()).expect("gzip");
+    assert_eq!(unzipped, fs::read_to_string(man.join("landfall-status.1")).expect("the page"));
+    let script = out.join("usr/share/bash-completion/completions/landfall");
+    let loaded = format!("source '{}'; complete -p landfall", script.display());
+    let registered = run("bash", &["--noprofile", "--norc", "-c", &loaded], &root()).expect("bash reads it");
+    assert!(registered.contains("landfall"), "{registered}");
 }

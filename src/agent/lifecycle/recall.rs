@@ -8,7 +8,7 @@ use super::OpenPlan;
 use crate::{
     agent::{desk::Desk, pulse::GAPS_STAY},
     canary::{Away, Timestamp},
-    detect::{Change, Detector},
+    detect::{Change, Detector, strip::Bar},
     store::{Store, StoreError},
 };
 
@@ -44,10 +44,17 @@ pub(super) async fn gaps(store: &Arc<dyn Store>, now: Timestamp) -> Result<Vec<A
 
 /// What the ledger knows of each route's last run.
 pub(super) async fn refill_board(desk: &mut Desk, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    // Detection remembers some runs of every route, without how long they took.
+    for trail in desk.detector.trails() {
+        let bars = trail.recent.iter().map(|spot| Bar::new(spot.due, spot.outcome, None));
+        desk.board.remember(trail.route.id, bars);
+    }
     let mut records = store.runs(None, 2_000).await?;
     records.reverse();
-    for verdict in records.into_iter().filter_map(|record| record.verdict) {
-        desk.board.learn(&verdict);
+    for record in records {
+        if let Some(verdict) = &record.verdict {
+            desk.board.learn(verdict, record.run.terms.objective);
+        }
     }
     Ok(())
 }

@@ -281,6 +281,7 @@ fn plan(targets: &[&str], platform: &Arc<Pretend>, places: &[Arc<Place>]) -> Ope
             token: None,
             wire: Wire::default(),
             upkeep: Default::default(),
+            public: None,
             file: "scene".into(),
         },
         platforms: vec![PlatformPlan {

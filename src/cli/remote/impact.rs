@@ -11,7 +11,8 @@ use super::{Where, escaped};
 use crate::{
     canary::{Timestamp, time::parse_duration},
     cli::{
-        exit::{UNSURE, YES},
+        exit::{UNSURE, YES, answered},
+        plain::{self, plain},
         progress,
     },
     detect::{
@@ -74,36 +75,38 @@ pub async fn impact(args: ImpactArgs) -> Result<u8> {
     let place = Where::at(args.agent, args.token_file);
     let body = json!({ "check": args.check, "longest_job_seconds": args.longest_job.as_secs_f64() });
     let found = ask(&place, &args.incident, body, LONGEST).await?;
+    let code = if found.is_whole { YES } else { UNSURE };
     let mut out = std::io::stdout().lock();
-    match args.format {
-        Format::Json => writeln!(out, "{}", json!(found))?,
+    let written = match args.format {
+        Format::Json => writeln!(out, "{}", plain::json(&json!(found))),
         Format::Csv => {
-            out.write_all(csv(&found).as_bytes())?;
             // A sheet has no place for it.
             remarks(&found).iter().for_each(|remark| {
-                let _ = writeln!(std::io::stderr(), "{remark}");
+                let _ = writeln!(std::io::stderr(), "{}", plain(remark));
             });
+            out.write_all(csv(&found).as_bytes())
         }
-        Format::Text => text(&mut out, &found)?,
-    }
-    Ok(if found.is_whole { YES } else { UNSURE })
+        Format::Text => text(&mut out, &found),
+    };
+    answered(written, code)
 }
 
 /// Has the agent find it, and waits for so long.
 pub(super) async fn ask(place: &Where, incident: &str, body: Value, within: Duration) -> Result<Impact> {
     let path = format!("/api/v1/incidents/{}/impact", escaped(incident));
-    let mut line = progress::Line::new();
+    let line = progress::Line::new();
     let show = |stands: &Value| line.show("reading customers' jobs", stage(stands));
     place.find(&path, body, "impact", within, show).await
 }
 
 /// How far the agent is.
-fn stage(stands: &Value) -> String {
+fn stage(stands: &Value) -> progress::Stand {
     let count = |name: &str| stands[name].as_u64().unwrap_or(0);
-    match (count("looked"), count("to_look")) {
-        (_, 0) => format!("reading customers' jobs: {} of {} accounts", count("read"), count("of")),
-        (looked, to_look) => format!("looking at targets: {looked} of {to_look} outputs"),
-    }
+    let (what, count, rest) = match (count("looked"), count("to_look")) {
+        (_, 0) => ("reading customers' jobs", (count("read"), count("of")), "accounts"),
+        (looked, to_look) => ("looking at targets", (looked, to_look), "outputs"),
+    };
+    progress::Stand { what: what.to_owned(), count: Some(count), rest: rest.to_owned() }
 }
 
 /// What a reader of the list must know.
@@ -123,7 +126,13 @@ pub(super) fn remarks(found: &Impact) -> Vec<String> {
 fn text(out: &mut impl Write, found: &Impact) -> std::io::Result<()> {
     let certain = found.jobs.iter().filter(|hit| hit.certain).count();
     let when = |at: Option<Timestamp>, none: &str| at.map_or(none.to_owned(), |at| at.to_string());
-    writeln!(out, "{}: {} on {}", found.incident, found.outcome.as_str(), write_labels(&found.suspects.0))?;
+    writeln!(
+        out,
+        "{}: {} on {}",
+        plain(&found.incident),
+        found.outcome.as_str(),
+        plain(&write_labels(&found.suspects.0))
+    )?;
     for bracket in &found.brackets {
         writeln!(
             out,
@@ -137,25 +146,25 @@ fn text(out: &mut impl Write, found: &Impact) -> std::io::Result<()> {
     }
     writeln!(out, "  {certain} jobs were hit, {} more may have been", found.jobs.len() - certain)?;
     for hit in &found.jobs {
-        let platform = hit.platform.as_deref().unwrap_or("-");
-        let owner = hit.owner.as_deref().unwrap_or("-");
+        let platform = plain(hit.platform.as_deref().unwrap_or("-"));
+        let owner = plain(hit.owner.as_deref().unwrap_or("-"));
         let mark = if hit.certain { " " } else { "?" };
         writeln!(
             out,
             "{mark} {}  {platform}  {owner}  {} to {}  {}",
-            hit.job_id,
+            plain(&hit.job_id),
             when(hit.query_start, "-"),
             when(hit.end, "-"),
-            hit.address
+            plain(&hit.address)
         )?;
         for (what, line) in [("not certain", &hit.because), ("target", &hit.check), ("again", &hit.again)] {
             if let Some(line) = line {
-                writeln!(out, "      {what}: {line}")?;
+                writeln!(out, "      {what}: {}", plain(line))?;
             }
         }
     }
     for remark in remarks(found) {
-        writeln!(out, "  {remark}")?;
+        writeln!(out, "  {}", plain(&remark))?;
     }
     if found.jobs.iter().any(|hit| hit.again.is_some()) {
         writeln!(out, "  TD_API_KEY is the account's key, RESULT_URL the job's address with its password")?;

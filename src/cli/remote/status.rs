@@ -1,71 +1,107 @@
 //! `landfall status`: how every route stands, and what keeps people from hearing of it.
 
+mod table;
+mod watch;
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
 use anyhow::Result;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Where, labels, story};
-use crate::cli::exit::{NO, UNSURE, YES};
+use self::table::{Frame, Line};
+use super::{Where, refused};
+use crate::{
+    agent::Clock,
+    canary::{State, time::parse_duration},
+    cli::{
+        exit::{NO, UNSURE, Usage, YES},
+        paint::Paint,
+    },
+};
 
-/// Shows how every route stands. Exit 0: all up; 1: something is down, or an incident is open; 3:
+/// Shows how every route stands, the worst first. Exit 0: all up; 1: something is down, or an incident is open; 3:
 /// nobody can tell.
+///
+/// ✓ landed  ! late, or reported as what it is not  ✗ not as promised  ? not seen  · not judged yet  ‖ paused
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
+    /// Goes on until Ctrl-C: shows it in place on a terminal, else prints it anew whenever something changed. The exit
+    /// code is that of the last answer.
+    #[arg(long)]
+    watch: bool,
+    /// How often the agent is asked.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = every, requires = "watch")]
+    every: Duration,
     #[command(flatten)]
     place: Where,
 }
 
+fn every(text: &str) -> Result<Duration, String> {
+    let every = parse_duration(text).map_err(|_| format!("`{text}` is not a time such as 5s or 1m"))?;
+    let fits = (Duration::from_millis(200)..=Duration::from_secs(3600)).contains(&every);
+    fits.then_some(every).ok_or_else(|| "must be from 200ms to 1h".to_owned())
+}
+
 /// `landfall status`.
 pub async fn status(args: StatusArgs) -> Result<u8> {
+    if args.watch {
+        return watch::watch(&args.place, args.every).await;
+    }
+    let answer = gather(&args.place).await?;
+    let paint = Paint::of(&io::stdout());
+    args.place.print(&answer.json, |out| {
+        let frame = Frame::of(&answer.json, Clock::System.now());
+        frame.all().iter().try_for_each(|line| write_line(out, line, paint))
+    })?;
+    Ok(answer.code)
+}
+
+fn write_line(out: &mut dyn Write, line: &Line, paint: Paint) -> io::Result<()> {
+    writeln!(out, "{}", line.painted(paint))
+}
+
+/// All that is shown.
+#[derive(Debug)]
+struct Answer {
+    json: Value,
+    code: u8,
+}
+
+/// Asks the agent for all of it.
+async fn gather(place: &Where) -> Result<Answer> {
     let ask = async |name: &str, path: &str| -> Result<Vec<Value>> {
-        let answer = args.place.ask(Method::GET, path, None).await?;
-        Ok(answer[name].as_array().cloned().unwrap_or_default())
+        let answer = place.ask(Method::GET, path, None).await?;
+        let list = answer[name].as_array().cloned();
+        // Whatever answers there, it is no agent: nothing watched is another answer than none.
+        list.ok_or_else(|| Usage(format!("{} answers, and is no agent: it knows no {name}", place.agent())).into())
     };
     let routes = ask("routes", "/api/v1/routes").await?;
     let mut incidents = ask("incidents", "/api/v1/incidents?limit=1000").await?;
     incidents.retain(|incident| incident["resolved_at"].is_null());
     let silences = ask("silences", "/api/v1/silences").await?;
     let pauses = ask("pauses", "/api/v1/pauses").await?;
-    let count = Count::of(&routes);
-    let code = count.exit_code(!incidents.is_empty());
-    let answer = json!({
-        "routes": routes, "incidents": incidents, "silences": silences, "pauses": pauses, "exit_code": code,
+    // An agent of before has no such sentence; the rest says the same at length.
+    let summary = match place.send(Method::GET, "/api/v1/summary", None, super::PATIENCE).await? {
+        (StatusCode::NOT_FOUND, _) => Value::Null,
+        (status, answer) if !status.is_success() => return Err(refused(status, &answer)),
+        (_, mut answer) => answer["summary"].take(),
+    };
+    let code = Count::of(&routes).exit_code(!incidents.is_empty());
+    let json = json!({
+        "summary": summary, "routes": routes, "incidents": incidents, "silences": silences, "pauses": pauses,
+        "exit_code": code,
     });
-    args.place.print(&answer, |out| {
-        for route in &routes {
-            let text = |name: &str| route[name].as_str().unwrap_or("-");
-            let paused = if route["paused"] == true { "  (paused)" } else { "" };
-            let landed = text("last_landed_at");
-            writeln!(out, "{:10}  {}  last landed {landed}{paused}", text("outcome"), labels::route(route))?;
-        }
-        let Count { up, down, unknown, paused } = count;
-        writeln!(out, "\n{} routes: {up} up, {down} down, {unknown} unknown, {paused} paused", routes.len())?;
-        for incident in &incidents {
-            let (id, suspects) = (incident["id"].as_str().unwrap_or("-"), labels::text(&incident["suspects"]));
-            writeln!(out, "incident {id}: {} on {suspects}", incident["outcome"].as_str().unwrap_or("-"))?;
-            story::quiet(incident).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
-        }
-        for silence in silences.iter().filter(|silence| silence["active"] == true) {
-            let (of, text) = (labels::text(&silence["where"]), |name: &str| silence[name].as_str().unwrap_or("-"));
-            writeln!(
-                out,
-                "silence of {of} until {}: what breaks there pages nobody before ({})",
-                text("until"),
-                text("because")
-            )?;
-        }
-        for pause in &pauses {
-            let until =
-                pause["until"].as_str().map_or_else(|| "until it is resumed".to_owned(), |at| format!("until {at}"));
-            writeln!(
-                out,
-                "pause of {} {until}: nothing is sent there, so nothing is known",
-                labels::text(&pause["where"])
-            )?;
-        }
-        Ok(())
-    })?;
-    Ok(code)
+    Ok(Answer { json, code })
+}
+
+/// The state of a route's last outcome; none if it has not been judged, or as what nobody here knows.
+fn state(route: &Value) -> Option<State> {
+    let outcome = serde_json::from_value::<crate::canary::Outcome>(route["outcome"].clone()).ok()?;
+    Some(outcome.state())
 }
 
 /// Routes by what is known of them. One that is paused is nothing else.

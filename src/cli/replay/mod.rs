@@ -6,7 +6,7 @@ pub mod play;
 pub mod report;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,7 +23,7 @@ use self::{
 use super::{
     Format,
     exit::{NO, USAGE, YES, answered},
-    kinds,
+    kinds, progress,
 };
 use crate::{
     canary::Route,
@@ -145,9 +145,11 @@ pub fn replay(args: &Args) -> Result<u8> {
 /// On stderr: stdout is for the answer.
 fn tell(played: &Played) {
     for incident in &played.incidents {
-        eprintln!("{}: {} on {}", incident.id, incident.outcome, incident.suspects_text());
+        // Whoever closed stderr does not want to know.
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{}: {} on {}", incident.id, incident.outcome, incident.suspects_text());
         for step in &incident.history {
-            eprintln!("  {}  {}", step.at, step.text);
+            let _ = writeln!(err, "  {}  {}", step.at, step.text);
         }
     }
 }
@@ -156,7 +158,7 @@ fn tell(played: &Played) {
 fn play_many(scenario: &Scenario, play: &Play, n: u64) -> Result<Vec<Report>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(n as usize);
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let progress = std::io::stderr().is_terminal();
+    let line = progress::Line::new();
     let work = || -> Result<Vec<(u64, Report)>> {
         let mut reports = Vec::new();
         loop {
@@ -167,9 +169,9 @@ fn play_many(scenario: &Scenario, play: &Play, n: u64) -> Result<Vec<Report>> {
             let played = play::play(play, scenario.seed.wrapping_add(nth))?;
             reports.push((nth, Report::of(scenario, &played)));
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            if progress {
-                eprint!("\r{}: {done}/{n} ", scenario.name);
-            }
+            let stand =
+                progress::Stand { what: scenario.name.clone(), count: Some((done, n)), rest: "seeds".to_owned() };
+            line.show(&format!("{}: playing {n} seeds", scenario.name), stand);
         }
     };
     let mut reports = std::thread::scope(|scope| {
@@ -180,9 +182,6 @@ fn play_many(scenario: &Scenario, play: &Play, n: u64) -> Result<Vec<Report>> {
         }
         anyhow::Ok(reports)
     })?;
-    if progress {
-        eprint!("\r\x1b[K");
-    }
     reports.sort_by_key(|(nth, _)| *nth);
     Ok(reports.into_iter().map(|(_, report)| report).collect())
 }

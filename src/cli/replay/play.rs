@@ -255,6 +255,7 @@ fn watch(world: &World) -> Watch {
             token: None,
             wire: Wire::default(),
             upkeep: Default::default(),
+            public: None,
             file: "scenario".into(),
         },
         platforms: (world.platforms.iter())

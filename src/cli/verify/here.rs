@@ -61,10 +61,10 @@ pub(super) async fn verify(config: &Path, only: &Selector, how: &How) -> Result<
     let dice = Dice::new();
     let (once, heard) = Once::start(&plan, Arc::clone(&store), clock.clone(), dice.clone());
     let mut errand = Errand::new(clock.clone(), dice, once.wants.clone(), heard);
-    let mut line = progress::Line::new();
+    let line = progress::Line::new();
     // Whoever stops meanwhile hears of no run.
     errand.send(&plan.routes).await;
-    let found = verify::verify(&asked, &baselines, &mut errand, ended.came(), |at| show(&mut line, at)).await;
+    let found = verify::verify(&asked, &baselines, &mut errand, ended.came(), |at| show(&line, at)).await;
     drop(line);
     baseline::remember(&*store, &asked, &found, clock.now()).await;
     errand.end().await;

@@ -165,7 +165,12 @@ fn object(verification: &Verification) -> Value {
 }
 
 /// Shows how far it is.
-fn show(line: &mut progress::Line, at: Progress) {
+fn show(line: &progress::Line, at: Progress) {
     let Progress { clear, bad, of } = at;
-    line.show(&format!("verifying {of} routes"), format!("verifying: {clear} of {of} routes are clear, {bad} bad"));
+    let stand = progress::Stand {
+        what: "verifying".to_owned(),
+        count: Some((clear as u64, of as u64)),
+        rest: format!("routes are clear, {bad} bad"),
+    };
+    line.show(&format!("verifying {of} routes"), stand);
 }

@@ -11,7 +11,10 @@ use anyhow::{Context, Result};
 
 use super::{Format, How, code, github, junit, object, text};
 use crate::{
-    cli::exit::{NO, UNSURE, Usage},
+    cli::{
+        exit::{NO, UNSURE, Usage},
+        plain,
+    },
     detect::verification::Verification,
 };
 
@@ -48,7 +51,7 @@ impl Papers {
         let mut out = io::stdout().lock();
         let answer = match format {
             Format::Text => text::write(&mut out, found),
-            Format::Json => writeln!(out, "{}", object(found)),
+            Format::Json => writeln!(out, "{}", plain::json(&object(found))),
             Format::Github => {
                 let printed = if summary.is_none() { github::summary(found) } else { String::new() };
                 out.write_all((github::annotations(found) + &printed).as_bytes())

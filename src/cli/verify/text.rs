@@ -2,16 +2,13 @@
 
 use std::io::{self, Write};
 
-use crate::detect::{
-    incident::write_labels,
-    verification::{Answer, Turn, Verification, Verified},
+use crate::{
+    cli::plain::plain,
+    detect::{
+        incident::write_labels,
+        verification::{Answer, Turn, Verification, Verified},
+    },
 };
-
-/// On one line, and nothing that a terminal obeys: a platform's words may be anything.
-pub(super) fn plain(text: &str) -> String {
-    let is_obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    text.split(is_obeyed).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-}
 
 /// `canary/platform/target/mode`.
 pub(super) fn route(of: &Verified) -> String {
@@ -70,16 +67,4 @@ pub(super) fn write(out: &mut dyn Write, of: &Verification) -> io::Result<()> {
         writeln!(out, "suspect: {}", plain(&suspect))?;
     }
     writeln!(out, "{}", sentence(of))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_platforms_words_start_no_line_and_send_a_terminal_nothing() {
-        let words = "no\n\u{1b}[2Jregression x\r\u{9b}1m\u{2028}y\tz\u{7}";
-        assert_eq!(plain(words), "no [2Jregression x 1m y z");
-        assert_eq!(plain("as it is: `é` – ok"), "as it is: `é` – ok");
-    }
 }

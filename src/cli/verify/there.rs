@@ -43,10 +43,10 @@ pub(in crate::cli) fn body(only: &Selector, how: &How) -> Value {
 pub(in crate::cli) async fn wait(place: &Where, stands: Value, how: &How) -> Result<Verification> {
     let path = "/api/v1/verify";
     let (ended, id) = (End::of_commands(), stands["id"].as_str().unwrap_or_default().to_owned());
-    let mut line = progress::Line::new();
+    let line = progress::Line::new();
     let shown = |stands: &Value| {
         let count = |name: &str| stands[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        show(&mut line, Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
+        show(&line, Progress { clear: count("clear"), bad: count("bad"), of: count("of") });
     };
     tokio::select! {
         found = place.wait(stands, path, "verification", how.within() + LATER, shown) => return found,

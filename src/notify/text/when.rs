@@ -8,13 +8,6 @@ use crate::{
     notify::{Message, Page},
 };
 
-/// `14:43`, with the day if that is not the day of `near`.
-pub(super) fn minute(at: Timestamp, near: Timestamp) -> String {
-    let (at, near) = (at.to_utc(), near.to_utc());
-    let format = if at.date_naive() == near.date_naive() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-    at.format(format).to_string()
-}
-
 /// `2015-08-24 14:43:00 UTC`.
 pub(super) fn second(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -40,15 +33,15 @@ pub(super) fn so_far(incident: &Incident, message: &Message) -> Duration {
 /// `since 14:43–14:44 UTC`, or `14:44–16:28 UTC (1h44m)` once it is over.
 pub(super) fn bracket(incident: &Incident, message: &Message) -> String {
     let onset = incident.onset;
-    let from = minute(onset.first_bad, message.at);
+    let from = onset.first_bad.minute(message.at);
     match (ended(incident), onset.last_good) {
         (Some(end), _) => {
             let length = crate::canary::time::Brief(so_far(incident, message));
-            format!("{from}–{} UTC ({length})", minute(end, onset.first_bad))
+            format!("{from}–{} UTC ({length})", end.minute(onset.first_bad))
         }
-        (None, Some(good)) => match minute(good, message.at) {
+        (None, Some(good)) => match good.minute(message.at) {
             good if good == from => format!("since {from} UTC"),
-            good => format!("since {good}–{} UTC", minute(onset.first_bad, onset.last_good.unwrap_or(message.at))),
+            good => format!("since {good}–{} UTC", onset.first_bad.minute(onset.last_good.unwrap_or(message.at))),
         },
         (None, None) => format!("since {from} UTC"),
     }
