@@ -59,7 +59,7 @@ async fn an_outage_can_be_followed_in_a_browser() {
     let all_green = Told { says: &["Everything lands"], routes: &routes, incidents: &[] };
 
     let landed = run_that(&watched, "landed").await;
-    let seen = script("pages", json!({ "origin": watched.agent, "paths": ["/", &landed] })).await;
+    let seen = script("pages", json!({ "origin": watched.agent, "paths": ["/", &landed], "refreshes": true })).await;
     wrong.extend(of_page("green", "/", &seen, Some(&all_green)));
     wrong.extend(of_page("green", &landed, &seen, None));
 
@@ -75,7 +75,8 @@ async fn an_outage_can_be_followed_in_a_browser() {
     watched.until("a loss is final", Duration::from_secs(60), judged).await;
     let lost = run_that(&watched, "lost").await;
     let broken = Told { says: &["lost", "v5"], routes: &routes, incidents: std::slice::from_ref(&incident) };
-    let seen = script("pages", json!({ "origin": watched.agent, "paths": ["/", &incident, &lost] })).await;
+    let seen =
+        script("pages", json!({ "origin": watched.agent, "paths": ["/", &incident, &lost], "refreshes": true })).await;
     wrong.extend(of_page("broken", "/", &seen, Some(&broken)));
     wrong.extend(of_page("broken", &incident, &seen, None));
     wrong.extend(of_page("broken", &lost, &seen, None));
@@ -104,7 +105,7 @@ async fn five_hundred_routes_are_a_page_that_is_small_and_can_be_used() {
     let routes: Vec<String> = scene.routes.iter().map(ToString::to_string).collect();
     let incidents: Vec<String> = scene.incidents.iter().map(|incident| format!("/incidents/{}", incident.id)).collect();
     let run = format!("/runs/{}", scene.incidents[0].runs[0]);
-    let house = House::showing(scene, None).await;
+    let house = House::of(scene, None, |_| {}).await;
     let paths = ["/", &incidents[0], &run];
     let seen = script("pages", json!({ "origin": house.url(""), "paths": paths })).await;
     let told = Told { says: &["lost", "v5"], routes: &routes, incidents: &incidents };
@@ -130,7 +131,7 @@ async fn strangers_words_are_text_in_a_browser() {
     // Those on which all words stand. tests/web.rs looks at each by itself.
     let (incident, run) = (scene.incidents.last().expect("one"), scene.runs.last().expect("one"));
     let paths = ["/".to_owned(), format!("/incidents/{}", incident.id), format!("/runs/{}", run.marker)];
-    let house = House::showing(scene, None).await;
+    let house = House::of(scene, None, |_| {}).await;
     let asked = json!({ "origin": house.url(""), "paths": paths, "words": strangers::words() });
     let seen = script("pages", asked).await;
     let mut wrong = Vec::new();
@@ -166,7 +167,9 @@ async fn what_is_wrong_with_a_page_is_seen() {
     server.says("GET /style.css", [answer("text/css", style)]);
     server.says("GET /live.js", [answer("text/javascript", script_of_it)]);
     let told = Told { says: &["Everything lands"], routes: &["a/b/c/append".to_owned()], incidents: &[] };
-    let seen = script("pages", json!({ "origin": server.url, "paths": ["/"], "words": ["not there"] })).await;
+    let seen =
+        script("pages", json!({ "origin": server.url, "paths": ["/"], "words": ["not there"], "refreshes": true }))
+            .await;
     let mut wrong = of_page("bad", "/", &seen, Some(&told));
     wrong.extend(of_words("/", &seen["pages"]["/"]));
     for expected in [

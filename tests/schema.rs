@@ -15,7 +15,7 @@ use landfall::{cli::kinds::kinds, config, target::webhook::Intake};
 use serde_json::{Value as Json, json};
 
 /// Mistakes that no schema can see, by the file in `tests/bad`, and why not.
-const UNSEEN: [(&str, &str); 53] = [
+const UNSEEN: [(&str, &str); 57] = [
     ("agent-ca-bundle", "a file"),
     ("agent-coverage-every", "a length between others"),
     ("agent-drill-heartbeat", "what a cron expression or an address means"),
@@ -69,6 +69,10 @@ const UNSEEN: [(&str, &str); 53] = [
     ("trino-password-in-the-clear", "what an address means"),
     ("webhook-url-with-a-password", "what an address means"),
     ("double-name", "what other files hold"),
+    ("web-in-a-probe", "which file it is"),
+    ("web-listen", "two keys that are the same"),
+    ("web-not-public", "two keys that do not go together"),
+    ("web-title", "blanks"),
 ];
 
 /// What an editor says of texts in TOML; none: nothing is wrong.

@@ -193,20 +193,16 @@ impl House {
     }
 
     async fn with(token: Option<&str>) -> Self {
-        Self::made(scene(), token, |_| {}).await
+        Self::showing(token, |_| {}).await
     }
 
-    /// One that shows something else.
-    pub(crate) async fn showing(scene: Scene, token: Option<&str>) -> Self {
-        Self::made(scene, token, |_| {}).await
+    /// With a board that is as somebody wants it.
+    async fn showing(token: Option<&str>, change: impl FnOnce(&mut Board)) -> Self {
+        Self::of(scene(), token, change).await
     }
 
-    /// One with a board that is as somebody wants it.
-    async fn on_board(change: impl FnOnce(&mut Board)) -> Self {
-        Self::made(scene(), None, change).await
-    }
-
-    async fn made(scene: Scene, token: Option<&str>, change: impl FnOnce(&mut Board)) -> Self {
+    /// Of another scene.
+    pub(crate) async fn of(scene: Scene, token: Option<&str>, change: impl FnOnce(&mut Board)) -> Self {
         let Scene { routes, runs, verdicts, incidents, untold, deploys, maintenance, letters, health } = scene;
         let store = Arc::new(Memory::new());
         let incident = incidents[0].clone();
@@ -708,6 +704,9 @@ async fn pages_allow_nothing_and_show_the_worst_first() {
         let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let page = answer.text().await.unwrap();
+        assert_eq!(page.replace(OUR_SCRIPT, "").matches("<script").count(), 0, "{path}: {page}");
+        assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)"), "{path}: {page}");
     }
     let (_, page) = house.get("/").await;
     let place = |outcome: &str| page.find(&format!("data-outcome=\"{outcome}\"")).unwrap();
@@ -727,7 +726,7 @@ fn unescaped(page: &str) -> String {
 async fn strangers_words_are_text_on_pages() {
     let scene = strangers::scene();
     let incidents: Vec<IncidentId> = scene.incidents.iter().map(|incident| incident.id.clone()).collect();
-    let house = House::showing(scene, Some(TOKEN)).await;
+    let house = House::of(scene, Some(TOKEN), |_| {}).await;
     let status = unescaped(&house.get("/").await.1);
     for (nth, word) in strangers::words().iter().enumerate() {
         let incident = unescaped(&house.get(&format!("/incidents/{}", incidents[nth])).await.1);

@@ -1,6 +1,7 @@
 // Looks at pages as those see them who read them by eye, by keyboard, by screen reader, on a phone, without JavaScript.
-// Argument: { origin, paths: ["/", …], words: ["…"] }.
-// Prints { pages: { path: { … } } }. `words`: text that is looked for on each.
+// Argument: { origin, paths: ["/", …], words: ["…"], refreshes: true }.
+// Prints { pages: { path: { … } } }. `words`: text that is looked for on each; `refreshes`: it is waited for that pages
+// without JavaScript ask for themselves again.
 
 import { axe, DESK, PHONE, script, watched, withBrowser } from "./chromium.mjs";
 
@@ -13,15 +14,15 @@ const REFRESH_WITHIN_MS = 20_000;
 /** What is shown may change between two looks, so that they differ once; not again and again. */
 const LOOKS = 6;
 
-script(240, ({ origin, paths, words = [] }) =>
+script(240, ({ origin, paths, words = [], refreshes = false }) =>
   withBrowser(async (browser) => {
-    const plain = await withoutScript(browser, origin, paths);
+    const plain = refreshes ? await withoutScript(browser, origin, paths) : {};
     const pages = {};
     for (const path of paths) {
       pages[path] = { ...(await itself(browser, origin, path, words)), ...(await used(browser, origin, path)) };
     }
     for (const path of paths) {
-      pages[path].plain = await plain[path]();
+      pages[path].plain = (await plain[path]?.()) ?? null;
       pages[path].same = await same(browser, origin, path);
     }
     return { pages };

@@ -30,7 +30,7 @@ fn many(board: &mut Board, routes: usize) {
 
 #[tokio::test]
 async fn five_hundred_routes_are_a_page_of_less_than_200_kilobytes_with_the_worst_first() {
-    let house = House::on_board(|board| many(board, 500)).await;
+    let house = House::showing(None, |board| many(board, 500)).await;
     let (status, page) = house.get("/").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.len() < 200_000, "{}", page.len());
@@ -52,7 +52,7 @@ async fn five_hundred_routes_are_a_page_of_less_than_200_kilobytes_with_the_wors
 
 #[tokio::test]
 async fn routes_are_picked_by_label_and_grouped_and_what_means_nothing_is_answered_with_what_could_be_meant() {
-    let house = House::on_board(|board| many(board, 60)).await;
+    let house = House::showing(None, |board| many(board, 60)).await;
     let shown = async |query: &str| {
         let (status, page) = house.get(&format!("/?{query}")).await;
         assert_eq!(status, StatusCode::OK, "{query}: {page}");
