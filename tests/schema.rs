@@ -6,7 +6,7 @@ mod keys;
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -190,14 +190,13 @@ fn the_config_of_a_sandbox_comes_with_the_schema_and_is_right_by_it() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
-    let files = ["landfall.toml", "probes/sandbox.toml"].map(|name| folder.path().join(name));
-    let written = || files.iter().all(|file| file.is_file());
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !written() && std::time::Instant::now() < until {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    // The config is there before it says anything.
+    let mut greeting = BufReader::new(sandbox.stdout.take().expect("a pipe"));
+    let said = greeting.read_line(&mut String::new()).expect("a line");
     sandbox.kill().expect("it ends");
     sandbox.wait().expect("it ends");
+    assert_ne!(said, 0, "it ended");
+    let files = ["landfall.toml", "probes/sandbox.toml"].map(|name| folder.path().join(name));
     assert_eq!(fs::read_to_string(folder.path().join("landfall.schema.json")).expect("a schema"), printed(&[]));
     let texts = files.clone().map(|file| fs::read_to_string(file).expect("a config"));
     for ((file, text), wrong) in files.iter().zip(&texts).zip(validated(&texts)) {

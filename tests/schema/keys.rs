@@ -336,8 +336,9 @@ fn each_key_with_every_value() {
                     attempt(None);
                 }
                 let values: Vec<Value> = written.get(key).cloned().into_iter().chain(samples(of)).collect();
-                let is_taken = values.iter().fold(false, |is_taken, value| attempt(Some(value)) || is_taken);
-                if is_taken || right_somewhere().iter().any(|value| attempt(Some(value))) {
+                // Every one of them, also when one was taken.
+                let n_taken = values.iter().filter(|value| attempt(Some(value))).count();
+                if n_taken > 0 || right_somewhere().iter().any(|value| attempt(Some(value))) {
                     taken.insert(name);
                 }
             }
