@@ -56,7 +56,7 @@ async fn whatever_can_be_chosen_passes_the_check_and_what_cannot_be_is_said() {
             assert!(out.contains("environment variable LANDFALL_TOKEN: token in landfall.toml"), "{out}");
             let output = check(&folder).await;
             assert_eq!(output.status.code(), Some(0), "{platform} to {target}: {}", text(&output.stderr));
-            assert_eq!(files(&folder).len(), 2, "{:?}", files(&folder));
+            assert_eq!(files(&folder).len(), 3, "{:?}", files(&folder));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     canary::time::parse_duration,
-    cli::kinds,
+    cli::{kinds, schema},
     config::{Problems, worst_detection},
     target::webhook::Intake,
 };
@@ -92,7 +92,9 @@ impl Draft {
     /// Secrets that it names: where each is, and which key of which file wants it.
     pub(super) fn secrets(&self) -> Vec<(Source, String)> {
         let mut secrets = Vec::new();
-        for (path, text) in self.files() {
+        for (path, text) in
+            self.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "toml"))
+        {
             for (key, source) in text.lines().flat_map(sheet::secrets) {
                 secrets.push((source, format!("{key} in {}", path.display())));
             }
@@ -101,9 +103,9 @@ impl Draft {
     }
 
     /// The files, by their place in the folder.
-    pub(super) fn files(&self) -> [(PathBuf, String); 2] {
+    pub(super) fn files(&self) -> [(PathBuf, String); 3] {
         let agent = format!(
-            "{HEAD} What is watched stands in probes/*.toml beside it.\n\
+            "#:schema ./landfall.schema.json\n{HEAD} What is watched stands in probes/*.toml beside it.\n\
              \n\
              [agent]\n\
              listen        = {}    # pages, API and metrics; behind a proxy, name it: hosts = [\"mon.example.com\"]\n\
@@ -120,11 +122,16 @@ impl Draft {
         );
         let target = self.target_sheet().text();
         let probe = format!(
-            "{HEAD} Change it as you like: `landfall check` says whether it is right.\n\n{}\n\
+            "#:schema ../landfall.schema.json\n{HEAD} Change it as you like: `landfall check` says whether it is right.\n\n{}\n\
              # Where results must land, as the agent itself reads it.\n{target}",
             self.platform_sheet().text(),
         );
-        [("landfall.toml".into(), agent), (format!("probes/{}.toml", self.platform).into(), probe)]
+        [
+            ("landfall.toml".into(), agent),
+            (format!("probes/{}.toml", self.platform).into(), probe),
+            // Editors complete and check the others by it.
+            ("landfall.schema.json".into(), schema::json()),
+        ]
     }
 
     /// What can be kept: the worst time, and half a minute. Six minutes are soon enough for anybody.
