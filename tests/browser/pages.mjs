@@ -81,12 +81,13 @@ async function itself(browser, origin, path, words) {
   return { status: answer.status(), bytes, ...wrong, ...found };
 }
 
-/** How the page can be used. It stands still meanwhile: no event reaches it. */
+/** How the page can be used. It stands still meanwhile: no news reaches it. */
 async function used(browser, origin, path) {
   const context = await browser.newContext({ viewport: DESK, colorScheme: "light" });
   const page = await context.newPage();
-  // Neither answered nor refused: a page that is refused may do something else instead.
-  await page.route("**/events", () => {});
+  // What a script asks for is neither answered nor refused: one that is refused may do something else instead.
+  const is_news = (request) => ["eventsource", "fetch", "xhr"].includes(request.resourceType());
+  await page.route("**/*", (route) => (is_news(route.request()) ? undefined : route.continue()));
   let times = 0;
   page.on("request", (request) => request.isNavigationRequest() && (times += 1));
   try {
