@@ -4,8 +4,6 @@
 
 mod house;
 
-use std::time::Duration;
-
 use landfall::{
     canary::{
         Claim, Control, Evidence, Look, Marker, NotifierName, Outcome, Phase, Rows, Sighting, Verdict,
