@@ -510,3 +510,41 @@ async fn platforms_get_a_url_with_login_and_dialect_and_people_one_without_the_p
     server.put(&key(&append, ".csv"), &delimited(&values(&append), b'|', false, "\\N"));
     assert!(look(&target, &append).await.complete(), "quoted or not, packed or not: the rows are what counts");
 }
+
+#[tokio::test]
+async fn what_is_typed_by_hand_reads_what_a_look_reads() {
+    if left_out() {
+        return;
+    }
+    let server = start();
+    let (folder, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = |name: &str, text: &str| {
+        let path = bin.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    // Whoever types it has a login, and knows the server.
+    let asked = program("asked", &format!("#!/bin/sh\necho '{}'\n", server.password));
+    let options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no";
+    program("sftp", &format!("#!/bin/sh\nexec /usr/bin/sftp {options} \"$@\"\n"));
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    for prefix in ["in/canary", "in/a [b] *it's \"c\" #d", r"in/e\f"] {
+        let target = with(&server, |settings| settings.prefix = Prefix::new(prefix).unwrap());
+        let (run, other) = (run(Mode::Append), run(Mode::Append));
+        for run in [&run, &other] {
+            server.put(&target.address(run).place, &csv(&values(run)));
+        }
+        assert_eq!(look(&target, &run).await.rows.right, 20);
+        let typed = target.by_hand(&run).expect("a folder can be read");
+        assert!(!typed.contains(&server.password), "{typed}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &typed]).current_dir(&folder).env("PATH", &path);
+        shell.env("SSH_ASKPASS", &asked).env("SSH_ASKPASS_REQUIRE", "force");
+        let read = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&read.stdout).into_owned() + &String::from_utf8_lossy(&read.stderr);
+        let got = |run: &Run| std::fs::read(folder.path().join(format!("{}.csv", run.marker))).ok();
+        assert!(got(&run).is_some_and(|bytes| bytes == csv(&values(&run))), "{typed}\n{said}");
+        assert_eq!(got(&other), None, "{typed}\n{said}");
+    }
+}

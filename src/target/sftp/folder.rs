@@ -127,11 +127,16 @@ impl Folders for Folder {
     }
 
     fn typed(&self, begins: &str) -> String {
-        // As its client reads names: quotes and backslashes within quotes stand for themselves behind a backslash.
-        let quoted = |c: char| if matches!(c, '"' | '\\') { format!("\\{c}") } else { c.to_string() };
-        let all: String = shell::pattern(&self.path(begins)).chars().map(quoted).collect();
+        // As its client reads names. Within quotes the star at the end would stand for itself.
+        let mut all = String::new();
+        for c in self.path(begins).chars() {
+            if matches!(c, '\\' | '*' | '?' | '[' | ']' | ' ' | '\'' | '"' | '#') {
+                all.push('\\');
+            }
+            all.push(c);
+        }
         let [flag, port, login] = &self.login;
-        shell::fed(&["sftp", flag, port, login], &format!("ls -l \"{all}*\"\nget -r \"{all}*\""))
+        shell::fed(&["sftp", flag, port, login], &format!("ls -l {all}*\nget -r {all}*"))
     }
 
     fn schemes(&self) -> &'static [&'static str] {

@@ -156,6 +156,22 @@ mod tests {
         }
     }
 
+    /// SQLite stands for the engines here too.
+    #[test]
+    fn a_person_reads_the_rows_of_a_run_whatever_the_types_of_their_columns() {
+        let engine = rusqlite::Connection::open_in_memory().expect("memory");
+        let shape = Shape::every(&COLUMNS);
+        engine.execute_batch(&format!("CREATE TABLE t ({})", shape.list())).expect("made");
+        let markers = [7, 8].map(|chance| Marker::mint(Timestamp::from_secs(1_440_452_640), chance));
+        for marker in markers {
+            engine.execute("INSERT INTO t (marker, row_no) VALUES (?1, 1)", [marker.to_string()]).expect("inserted");
+        }
+        let part = Part::Own { table: "t", markers: vec![markers[0]], enough: 3 };
+        let mut statement = engine.prepare(&query(&shape, &[part])).expect("valid");
+        let found = statement.query_map([], |row| row.get::<_, String>("marker")).expect("runs");
+        assert_eq!(found.collect::<Result<Vec<_>, _>>().expect("rows"), [markers[0].to_string()]);
+    }
+
     /// SQLite stands for the engines here.
     #[test]
     fn a_sweep_removes_old_canary_rows_and_nothing_else() {
