@@ -385,10 +385,12 @@ impl Desk {
             let _ = reply.send(open);
         }
         if !batch.changes.is_empty() {
-            self.show_incidents();
+            self.count_incidents();
         }
         if now.since(self.shown_at) >= SHOW || !batch.changes.is_empty() {
             self.shown_at = now;
+            // Also without a change that is told: more runs prove them by now.
+            self.show_incidents();
             self.show_board();
         }
     }
@@ -418,6 +420,9 @@ impl Desk {
             self.board.incidents = self.detector.open_incidents().cloned().map(Arc::new).collect();
             self.board.incidents.sort_by_key(|incident| std::cmp::Reverse(incident.detected_at));
         }
+    }
+
+    pub(super) fn count_incidents(&self) {
         if let Some(metrics) = &self.metrics {
             let open: Vec<_> = self.detector.open_incidents().collect();
             metrics.incidents(&open);

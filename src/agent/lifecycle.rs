@@ -220,6 +220,7 @@ impl Agent {
         if is_daemon {
             refill_board(&mut desk, &store).await?;
             desk.show_incidents();
+            desk.count_incidents();
             // Whoever asks first finds the routes there.
             desk.show_board();
         }

@@ -126,6 +126,8 @@ pub struct Said {
     routes: usize,
     onset: Onset,
     deploy: Option<Deploy>,
+    #[serde(default)]
+    provisional: bool,
 }
 
 /// What the runs that a case keeps came to.
@@ -258,15 +260,17 @@ impl Case {
         }
     }
 
-    /// Whether since when, where or after what is other than it was said last; from now on it is said.
+    /// Whether since when, where, after what or how surely is other than it was said last; from now on it is said.
     pub fn says_more(&mut self) -> bool {
         let incident = &self.incident;
         let is_said = self.said.as_ref().is_some_and(|said| {
-            (said.routes, said.onset) == (incident.routes.len(), incident.onset) && said.deploy == incident.deploy
+            let is_same = (said.routes, said.onset) == (incident.routes.len(), incident.onset);
+            is_same && said.deploy == incident.deploy && said.provisional == incident.provisional
         });
         if !is_said {
             let (onset, deploy) = (incident.onset, incident.deploy.clone());
-            self.said = Some(Said { routes: incident.routes.len(), onset, deploy });
+            let provisional = incident.provisional;
+            self.said = Some(Said { routes: incident.routes.len(), onset, deploy, provisional });
         }
         !is_said
     }

@@ -134,6 +134,7 @@ pub(super) async fn incidents(State(doors): Shared, asked: Asked) -> Answer {
     let mut found = ledger(doors.store.incidents(limit + UNTOLD)).await?;
     found.retain(|incident| incident.detected_at.is_some());
     found.truncate(limit as usize);
+    let found: Vec<Incident> = found.into_iter().map(|incident| as_it_stands(&doors, incident)).collect();
     let routes = routes_of(&doors, &found).await?;
     let quiet: Vec<Quiet> = found.iter().map(|incident| Quiet::of(&doors, incident)).collect();
     let shaped = found.iter().zip(quiet).map(|(incident, quiet)| IncidentShape::of(incident, &routes, quiet));
@@ -243,7 +244,15 @@ pub(super) fn line(name: &str, text: String) -> Result<String, Problem> {
 pub(super) async fn told(doors: &Doors, id: &str) -> Result<Incident, Problem> {
     let incident = ledger(doors.store.incident(&IncidentId::typed(id))).await?;
     let incident = incident.filter(|incident| incident.detected_at.is_some() && incident.id.as_str() == id);
-    incident.ok_or_else(|| Problem::nothing("there is no such incident"))
+    let incident = incident.ok_or_else(|| Problem::nothing("there is no such incident"))?;
+    Ok(as_it_stands(doors, incident))
+}
+
+/// An incident with all that is known of it. The ledger has it as it was last told; while it is open, more runs prove it.
+fn as_it_stands(doors: &Doors, incident: Incident) -> Incident {
+    let board = Arc::clone(&doors.board.borrow());
+    let live = board.incidents.iter().find(|live| incident.is_open() && live.id == incident.id);
+    live.map_or(incident, |live| Incident::clone(live))
 }
 
 /// Names of the routes that incidents hit. Those that are no longer watched are looked up in the

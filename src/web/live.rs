@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -217,7 +217,7 @@ struct Watch {
     /// Parts as they are on open pages, without what the pages count on by themselves.
     shown: HashMap<&'static str, String>,
     /// When the parts were written last that take the ledger, and all others for sure.
-    slow_at: Option<Instant>,
+    slow_at: Option<Timestamp>,
 }
 
 impl Watch {
@@ -233,7 +233,9 @@ impl Watch {
         let doors = Arc::clone(&self.doors);
         let (board, maintenance) = (Arc::clone(&doors.board.borrow()), Arc::clone(&doors.maintenance.borrow()));
         let letters = Arc::clone(&doors.letters.borrow());
-        let is_slow = self.slow_at.is_none_or(|at| at.elapsed() >= SLOW);
+        let now = (doors.now)();
+        // A clock that was set back does not make it wait.
+        let is_slow = self.slow_at.is_none_or(|at| now < at || now.since(at) >= SLOW);
         let is_same = Arc::ptr_eq(&board, &self.board) && Arc::ptr_eq(&letters, &self.letters);
         if is_same && Arc::ptr_eq(&maintenance, &self.maintenance) && !is_slow {
             return None;
@@ -243,7 +245,7 @@ impl Watch {
         (self.maintenance, self.letters) = (maintenance, letters);
         let mut parts: Vec<_> = pages::quick(&doors).into();
         if is_slow {
-            self.slow_at = Some(Instant::now());
+            self.slow_at = Some(now);
             parts.extend(pages::slow(&doors).await);
         }
         let mut new = HashMap::new();
@@ -259,7 +261,6 @@ impl Watch {
             return Some(Change::Again);
         }
         let Some(routes) = routes_since(&doors, &self.board, before.version()) else { return Some(Change::Again) };
-        let now = (doors.now)();
         (!routes.is_empty() || !new.is_empty()).then(|| Parts { now, parts: new, routes }.change(&self.board))
     }
 }

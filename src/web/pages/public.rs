@@ -1,11 +1,7 @@
 //! The public page: whether results land, for people who have no business with what is inside. It names platforms,
 //! and says how they stand and since when; no label, target, canary, suspect, deploy, run, reason or agent.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, middleware, response::Response, routing};
 use maud::{Markup, html};
@@ -36,7 +32,7 @@ const REQUEST: Duration = Duration::from_secs(15);
 pub(in crate::web) struct Public {
     doors: Arc<Doors>,
     title: String,
-    kept: Mutex<Option<(Instant, Markup, Timestamp)>>,
+    kept: Mutex<Option<(Timestamp, Markup)>>,
 }
 
 impl Public {
@@ -64,15 +60,16 @@ impl Public {
 }
 
 async fn public(State(public): State<Arc<Public>>) -> Response {
-    let mut kept = public.kept.lock().await;
-    let is_old = kept.as_ref().is_none_or(|(at, ..)| at.elapsed() >= KEPT);
-    if is_old {
-        let now = (public.doors.now)();
-        *kept = Some((Instant::now(), public.write(now).await, now));
-    }
-    let empty = html! {};
-    let (main, now) = kept.as_ref().map_or((&empty, Timestamp::EPOCH), |(_, main, now)| (main, *now));
-    Frame { agent: None, title: &public.title, live: Live::Polled, version: "", now }.around(main)
+    let (mut kept, now) = (public.kept.lock().await, (public.doors.now)());
+    // A clock that was set back does not keep it.
+    let (at, main) = match kept.take().filter(|(at, _)| *at <= now && now.since(*at) < KEPT) {
+        Some(kept) => kept,
+        None => (now, public.write(now).await),
+    };
+    let frame = Frame { agent: None, title: &public.title, live: Live::Polled, version: "", now: at };
+    let page = frame.around(&main);
+    *kept = Some((at, main));
+    page
 }
 
 impl Public {
