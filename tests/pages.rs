@@ -96,6 +96,21 @@ async fn a_lost_run_shows_claim_against_sighting_and_what_convicts() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_not_judged_for_good_shows_what_its_verdict_rests_on() {
+    let whole = done(found(Rows::none(20)));
+    // Of the pending run less was kept than it was judged by.
+    let kept = Evidence { looks: Vec::new(), controls: Vec::new(), ..whole.clone() };
+    let seen = Seen::new(run(&route("presto", "v5"), -60), kept);
+    let verdict = Verdict { provisional: true, evidence: whole.into(), ..lost(&seen) };
+    let house = House::of(vec![seen.with(verdict)], Vec::new(), Vec::new()).await;
+    let page = text(&house.run(0).await);
+    for sentence in ["The target held nothing of 20 rows, 20 missing", "✓ A row of our own came through at 21:43:08"]
+    {
+        assert!(page.contains(sentence), "no `{sentence}` in {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_corrupted_run_shows_which_values_are_wrong() {
     let examples = vec![Difference { row: 7, column: "day".into(), expected: "2012-02-29".into(), found: EVIL.into() }];
     let rows = Rows { expected: 20, right: 19, changed: 1, examples, ..Rows::default() };

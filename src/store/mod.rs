@@ -62,6 +62,21 @@ pub struct RunRecord {
     pub verdict: Option<Verdict>,
 }
 
+impl RunRecord {
+    /// The record with the newest that is known of what the run saw: a provisional verdict may rest on more than has been
+    /// kept of the run since.
+    pub fn as_last_seen(mut self) -> Self {
+        let last = |evidence: &Evidence| {
+            let looks = evidence.looks.iter().map(|look| look.started_at);
+            looks.chain(evidence.controls.iter().map(|control| control.started_at)).max()
+        };
+        if let Some(verdict) = self.verdict.as_ref().filter(|verdict| last(&verdict.evidence) > last(&self.evidence)) {
+            self.evidence = Evidence::clone(&verdict.evidence);
+        }
+        self
+    }
+}
+
 /// One thing that detection was told, so that its state can be made again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {

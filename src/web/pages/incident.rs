@@ -21,7 +21,7 @@ use super::{
 use crate::{
     canary::{Timestamp, time::Brief},
     detect::{Incident, IncidentId, Severity, incident::write_labels},
-    store::{Letter, Opening},
+    store::{Letter, Opening, RunRecord},
     web::{Doors, Shared, answer::Problem, api, ledger, maintenance::Quiet, told},
 };
 
@@ -198,7 +198,7 @@ async fn proof(doors: &Doors, incident: &Incident) -> Result<Vec<Proof>, Problem
     ledger(async {
         let mut found = Vec::with_capacity(incident.runs.len());
         for marker in &incident.runs {
-            found.push((*marker, doors.store.run(*marker).await?));
+            found.push((*marker, doors.store.run(*marker).await?.map(RunRecord::as_last_seen)));
         }
         Ok(found)
     })

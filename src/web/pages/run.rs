@@ -43,7 +43,7 @@ struct Around {
 pub(in crate::web) async fn run(State(doors): Shared, Path(id): Path<String>) -> Result<Response, Problem> {
     let nothing = || Problem::nothing("there is no such run");
     let marker: Marker = id.parse().map_err(|_| nothing())?;
-    let record = ledger(doors.store.run(marker)).await?.ok_or_else(nothing)?;
+    let record = ledger(doors.store.run(marker)).await?.ok_or_else(nothing)?.as_last_seen();
     let around = around(&doors, &record).await?;
     let hands = by_hand(&doors, &record).await?;
     let now = (doors.now)();
