@@ -242,6 +242,31 @@ fn a_provisional_red_that_lands_after_all_takes_its_incident_with_it() {
 }
 
 #[test]
+fn an_incident_whose_runs_are_judged_for_good_is_told_as_final() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    let runs: Vec<(Marker, usize)> = (0..2)
+        .map(|route| {
+            teller.n += 1;
+            let run = Marker::mint(at(1800 + route as u64), teller.n);
+            teller.now = at(1815 + route as u64 * 12);
+            teller.verdict(run, route, at(1800), Outcome::Lost, true);
+            (run, route)
+        })
+        .collect();
+    teller.now = at(1840);
+    teller.input(&Input::Tick);
+    assert!(teller.opened().iter().all(|incident| incident.provisional));
+    teller.changes.clear();
+    for (run, route) in runs {
+        teller.verdict(run, route, at(1800), Outcome::Lost, false);
+    }
+    // Whoever keeps it as it is told has it as it is.
+    assert!(teller.changes.iter().any(|(_, change)| matches!(change, Change::Moved(_))), "{:?}", teller.changes);
+    assert!(!teller.detector.open_incidents().next().expect("open").provisional);
+}
+
+#[test]
 fn failing_controls_of_a_target_say_that_nobody_can_see_it() {
     let mut teller = Teller::new();
     teller.minutes(0..30, green);
