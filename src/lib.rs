@@ -137,6 +137,11 @@
 //!   to `/api/v1/verify`, and of the routes that it selects the marker's runs are the verification's, sent at once.
 //!   Runs that were due before the marker say nothing of it, and are what it is compared with. Where too much is
 //!   verified already the marker is noted all the same, and its answer says why nothing is verified.
+//! * While an incident is open, pages and API tell it with every run that proves it by now; the ledger has it as it was
+//!   told last. That its runs are judged for good is told as a change.
+//! * Pages are sent what changes (`/events`), while somebody looks; `/public`, or a listener of its own, is for people who have
+//!   no business with what is inside (`[web]`). `[agent] dashboard` is linked like `runbook`. A target says in words how its
+//!   own look is repeated by hand.
 //! * Scenarios also say what happens to the agent itself (`[[agent]]`: restarted, stalled, its clock
 //!   stepped), and a target may be slow in every write, the agent's own as well (`slow-target`).
 
