@@ -129,7 +129,21 @@ pub struct Sighting {
     pub landed_at: Option<Timestamp>,
 }
 
+/// Runs that are named of those whose rows stand where ours should.
+const STRANGERS_TOLD: usize = 5;
+
 impl Sighting {
+    /// What was found where only the rows of `run` may stand, and where rows of these `others` do too: earlier ones
+    /// should have been displaced; a later one is somebody else's, whose rows are where they should be.
+    pub fn among(rows: Rows, run: Marker, others: impl IntoIterator<Item = Marker>) -> Self {
+        let (later, mut strangers): (Vec<Marker>, Vec<Marker>) =
+            others.into_iter().filter(|other| *other != run).partition(|other| *other > run);
+        strangers.sort_unstable_by(|one, other| other.cmp(one));
+        strangers.dedup();
+        strangers.truncate(STRANGERS_TOLD);
+        Self { rows, strangers, rival: later.into_iter().max(), landed_at: None }
+    }
+
     /// Every row once and right, and nobody else's rows where only ours may stand.
     pub fn complete(&self) -> bool {
         self.rows.complete() && self.strangers.is_empty()
@@ -293,6 +307,21 @@ mod tests {
             evidence.saw(Look { started_at: Timestamp::from_secs(*at), found });
         }
         evidence
+    }
+
+    #[test]
+    fn of_other_runs_the_earlier_ones_should_be_gone_and_a_later_one_is_somebody_elses() {
+        let run = |at: i64| Marker::mint(Timestamp::from_secs(at), 0);
+        let among = |others: &[i64]| {
+            let seen = Sighting::among(Rows::none(20), run(100), others.iter().map(|at| run(*at)));
+            let strangers: Vec<Marker> = seen.strangers;
+            (strangers, seen.rival)
+        };
+        assert_eq!(among(&[]), (vec![], None));
+        assert_eq!(among(&[100]), (vec![], None), "ours is no other");
+        assert_eq!(among(&[40, 90, 40, 60]), ([90, 60, 40].map(run).to_vec(), None));
+        assert_eq!(among(&[120, 90, 130]), (vec![run(90)], Some(run(130))));
+        assert_eq!(among(&(1..=50).collect::<Vec<_>>()).0, [50, 49, 48, 47, 46].map(run), "the newest are named");
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Flight {
             Err(_) => Ok(None),
         };
         match (rival, &mut look.found) {
-            (Ok(rival), Ok(seen)) => seen.rival = rival,
+            // One that the target itself knows of, later than ours, stays.
+            (Ok(rival), Ok(seen)) => seen.rival = rival.or(seen.rival),
             (Ok(_), Err(_)) => {}
             (Err(error), found) => {
                 warn!(%error, "could not ask the ledger whose rows stand in the place of this run's");

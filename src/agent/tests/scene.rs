@@ -133,8 +133,8 @@ impl Target for Place {
                 }
                 Shows::Copies => Rows { copies: run.sample.rows, ..all },
             };
-            let strangers = if let Shows::Stranger(other) = shows { vec![other] } else { Vec::new() };
-            Sighting { rows, strangers, ..Sighting::default() }
+            let other = if let Shows::Stranger(other) = shows { Some(other) } else { None };
+            Sighting::among(rows, run.marker, other)
         };
         if matches!(shows, Shows::NoAnswer) {
             std::future::pending::<()>().await;

@@ -5,9 +5,6 @@ use crate::{
     target::decode::{self, Decoded},
 };
 
-/// Other runs told of a replaced path.
-const STRANGERS_TOLD: usize = 5;
-
 /// What the files of one run hold.
 pub(super) struct Count<'a> {
     tally: Tally<'a>,
@@ -46,15 +43,9 @@ impl<'a> Count<'a> {
         if self.more {
             self.tally.add(&[]);
         }
-        // A later run's rows are where they should be.
-        let rival = self.strangers.iter().copied().filter(|other| *other > run.marker).max();
-        self.strangers.retain(|other| *other < run.marker);
-        self.strangers.sort_by(|one, other| other.cmp(one));
-        self.strangers.dedup();
-        self.strangers.truncate(STRANGERS_TOLD);
         // No `landed_at`: the store's time is another machine's clock, rounded down to a second. One
         // that is wrong would call rows late that were seen in time, so our own looks decide.
-        Sighting { rows: self.tally.finish(), strangers: self.strangers, rival, landed_at: None }
+        Sighting::among(self.tally.finish(), run.marker, self.strangers)
     }
 }
 

@@ -22,8 +22,6 @@ use crate::{
 const LONGEST: usize = 4096;
 /// Other runs' markers read from a table in which only ours may stand.
 const STRANGERS_READ: usize = 16;
-/// And told.
-const STRANGERS_TOLD: usize = 5;
 
 /// `marker` as a text that compares as bytes do.
 pub(super) const MARKER: &str = "CAST(landfall_row.marker AS CHAR) COLLATE utf8mb4_bin";
@@ -136,12 +134,7 @@ impl Errand for Reading<'_> {
             if let Some(columns) = columns.get(&table) {
                 self.shapes.compare(&table, columns, run, &mut rows);
             }
-            // A later run's rows are where they should be.
-            let mut strangers = others.get(&table).cloned().unwrap_or_default();
-            let rival = strangers.iter().copied().filter(|other| *other > run.marker).max();
-            strangers.retain(|other| *other < run.marker);
-            strangers.truncate(STRANGERS_TOLD);
-            Sighting { rows, strangers, rival, landed_at: None }
+            Sighting::among(rows, run.marker, others.get(&table).cloned().unwrap_or_default())
         };
         Ok(Some(self.runs.iter().zip(tallies).map(sighting).collect()))
     }

@@ -19,8 +19,6 @@ use crate::{
 const LONGEST: i32 = 4096;
 /// Other runs' markers read from a table in which only ours may stand.
 const STRANGERS_READ: i64 = 16;
-/// And told.
-const STRANGERS_TOLD: usize = 5;
 
 /// What a marker looks like to the server.
 pub(super) const MARKER: &str = "^lf[0-7][0-9a-hjkmnp-tv-z]{25}$";
@@ -160,13 +158,8 @@ impl Reading<'_> {
             if let Some(columns) = columns.get(table) {
                 self.shapes.compare(table, columns, run, &mut rows);
             }
-            // A later run's rows are where they should be.
-            let mut strangers: Vec<Marker> = others.get(table.as_str()).cloned().unwrap_or_default();
-            let rival = strangers.iter().copied().filter(|other| *other > run.marker).max();
-            strangers.retain(|other| *other < run.marker);
-            strangers.sort_by(|one, other| other.cmp(one));
-            strangers.truncate(STRANGERS_TOLD);
-            sightings.push(Sighting { rows, strangers, rival, landed_at: None });
+            let others = others.get(table.as_str()).cloned().unwrap_or_default();
+            sightings.push(Sighting::among(rows, run.marker, others));
         }
         sightings
     }

@@ -18,8 +18,6 @@ use crate::{
     treasure_data_api::Reply,
 };
 
-/// Other runs' markers that are told.
-const STRANGERS_TOLD: usize = 5;
 /// Bytes that a row may take on average.
 const ROW: usize = 4096;
 /// Largest result that is read, and room for a small one.
@@ -154,14 +152,8 @@ impl TreasureDataTable {
 
 fn sighting(run: &Run, found: Option<&Found>) -> Sighting {
     let mut tally = Tally::of(run, CARRIES);
-    let (mut strangers, mut rival) = (Vec::new(), None);
-    if let Some(found) = found {
-        found.rows.iter().filter(|(marker, _)| *marker == run.marker).for_each(|(_, cells)| tally.add(cells));
-        // A later run's rows are where they should be.
-        rival = found.others.iter().copied().filter(|other| *other > run.marker).max();
-        strangers = found.others.iter().copied().filter(|other| *other < run.marker).collect();
-        strangers.sort_by(|one, other| other.cmp(one));
-        strangers.truncate(STRANGERS_TOLD);
-    }
-    Sighting { rows: tally.finish(), strangers, rival, landed_at: None }
+    let rows = found.map_or(&[][..], |found| &found.rows);
+    rows.iter().filter(|(marker, _)| *marker == run.marker).for_each(|(_, cells)| tally.add(cells));
+    let others = found.map_or(&[][..], |found| &found.others);
+    Sighting::among(tally.finish(), run.marker, others.iter().copied())
 }
