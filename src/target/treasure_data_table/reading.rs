@@ -74,7 +74,7 @@ impl TreasureDataTable {
         let enough = Tally::enough(run.sample);
         let mut parts = vec![Part::Own { table: &table, markers: vec![run.marker], enough }];
         if run.route.mode.displaces() {
-            parts.push(Part::Others { table: &table, before: run.marker });
+            parts.push(Part::Others { table: &table, than: vec![run.marker] });
         }
         sql::query(&shape, &parts)
     }
@@ -117,9 +117,10 @@ impl TreasureDataTable {
             let enough = here.iter().map(|run| Tally::enough(run.sample)).max().unwrap_or_default();
             let markers: BTreeSet<Marker> = here.iter().map(|run| run.marker).collect();
             rows += markers.len() * enough as usize;
-            let displaced = here.iter().filter(|run| run.route.mode.displaces()).map(|run| run.marker).max();
-            parts.push(Part::Own { table, markers: markers.into_iter().collect(), enough });
-            parts.extend(displaced.map(|before| Part::Others { table, before }));
+            let markers: Vec<Marker> = markers.into_iter().collect();
+            let is_displaced = here.iter().any(|run| run.route.mode.displaces());
+            parts.push(Part::Own { table, markers: markers.clone(), enough });
+            parts.extend(is_displaced.then_some(Part::Others { table, than: markers }));
         }
         let bound = (ROOM.0 + rows * ROW).min(ROOM.1);
         let text = self.ask(&sql::query(shape, &parts), bound, due).await?;

@@ -63,8 +63,12 @@ impl Shape {
 pub(super) enum Part<'a> {
     /// Rows of these runs, not more of each than change a verdict.
     Own { table: &'a str, markers: Vec<Marker>, enough: u32 },
-    /// The newest markers of earlier runs in a table where they should not be.
-    Others { table: &'a str, before: Marker },
+    /// The newest markers of runs other than these, in a table where only one run's rows should be.
+    Others { table: &'a str, than: Vec<Marker> },
+}
+
+fn list_of(markers: &[Marker]) -> String {
+    markers.iter().map(|marker| format!("'{marker}'")).collect::<Vec<_>>().join(", ")
 }
 
 /// One query for all parts. Its rows begin with the number of their part.
@@ -77,14 +81,15 @@ pub(super) fn query(shape: &Shape, parts: &[Part<'_>]) -> String {
                 (_, "string") => format!("SUBSTR({name}, 1, {LONGEST}) AS {name}"),
                 _ => name.to_owned(),
             };
-            let markers = markers.iter().map(|marker| format!("'{marker}'")).collect::<Vec<_>>().join(", ");
+            let markers = list_of(markers);
             format!(
                 "SELECT {n} AS part, {list} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY marker) AS nth \
                  FROM {table} WHERE marker IN ({markers})) AS own{n} WHERE nth <= {enough}",
                 shape.selected(cut)
             )
         }
-        Part::Others { table, before } => {
+        Part::Others { table, than } => {
+            let than = list_of(than);
             let least = |name: &'static str, kind: &str| match (name, kind) {
                 ("marker", _) => name.to_owned(),
                 (_, "string") => format!("MIN(SUBSTR({name}, 1, 1)) AS {name}"),
@@ -92,7 +97,7 @@ pub(super) fn query(shape: &Shape, parts: &[Part<'_>]) -> String {
             };
             format!(
                 "SELECT {n} AS part, {list} FROM (SELECT {} FROM {table} WHERE marker LIKE 'lf%' \
-                 AND marker < '{before}' GROUP BY marker ORDER BY marker DESC LIMIT {STRANGERS_READ}) AS others{n}",
+                 AND marker NOT IN ({than}) GROUP BY marker ORDER BY marker DESC LIMIT {STRANGERS_READ}) AS others{n}",
                 shape.selected(least)
             )
         }
@@ -166,10 +171,18 @@ mod tests {
         for marker in markers {
             engine.execute("INSERT INTO t (marker, row_no) VALUES (?1, 1)", [marker.to_string()]).expect("inserted");
         }
-        let part = Part::Own { table: "t", markers: vec![markers[0]], enough: 3 };
-        let mut statement = engine.prepare(&query(&shape, &[part])).expect("valid");
-        let found = statement.query_map([], |row| row.get::<_, String>("marker")).expect("runs");
-        assert_eq!(found.collect::<Result<Vec<_>, _>>().expect("rows"), [markers[0].to_string()]);
+        let found = |part: Part<'_>| {
+            let mut statement = engine.prepare(&query(&shape, &[part])).expect("valid");
+            let found = statement.query_map([], |row| row.get::<_, String>("marker")).expect("runs");
+            found.collect::<Result<Vec<_>, _>>().expect("rows")
+        };
+        let own = Part::Own { table: "t", markers: vec![markers[0]], enough: 3 };
+        assert_eq!(found(own), [markers[0].to_string()]);
+        // Whose rows stand beside them, earlier or later.
+        for (own, other) in [(0, 1), (1, 0)] {
+            let others = Part::Others { table: "t", than: vec![markers[own]] };
+            assert_eq!(found(others), [markers[other].to_string()]);
+        }
     }
 
     /// SQLite stands for the engines here.
