@@ -268,7 +268,7 @@ warehouse = \"a.b\"
         sheet.leave_out("platform.trino.trino", "password");
         let expected = TEXT
             .replace("# Copy it.\n\n", "")
-            .replace("\"https://a#b\"      #", "'say \"x\"'         #")
+            .replace("\"https://a#b\"      #", "'say \"x\"'          #")
             .replace("password =", "# password =")
             .replace("timeout  = 5\n", "timeout  = 5\nuser = \"me\"\n");
         assert_eq!(sheet.text(), expected);
