@@ -119,7 +119,7 @@ async fn rows_that_an_import_lost_are_told_from_a_wrong_query_and_a_wrong_output
         assert_eq!(incident["suspects"]["sends"], "report", "{incident:#}");
         let page = format!("{}/runs/{}", watched.agent, run["run_id"].as_str().expect("an id"));
         let page = watched.ask(reqwest::Method::GET, &page, None, None).await.1;
-        assert!(page.contains("The query brings") && page.contains("In the table"), "{page}");
+        assert!(page.contains("The query brought") && page.contains("In the table"), "{page}");
         watched.mend(id).await;
         over(&watched).await;
         came(&watched).await;
