@@ -94,6 +94,45 @@ async fn an_outage_can_be_followed_in_a_browser() {
     content(&wrong);
 }
 
+/// What a reader picked, opened, chose or selected is not taken away by what changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_which_a_part_was_picked_keeps_up_and_leaves_the_reader_alone() {
+    if without("chromium") {
+        return;
+    }
+    let watched = Watched::start(|probes| probes).await;
+    watched.landed(1).await;
+    let pending = async |w: &Watched| {
+        let runs = w.list("runs").await?;
+        let run = runs.iter().find(|run| run["outcome"].is_null())?;
+        Some(format!("/runs/{}", run["run_id"].as_str()?))
+    };
+    let (run, _) = watched.until("a run is under way", Duration::from_secs(30), pending).await;
+    let fault = json!({ "kind": "drop-output", "where": { "worker": "v5" } });
+    let (agent, platform, pid) = (&watched.agent, &watched.platform, watched.pid());
+    let order = json!({ "agent": agent, "platform": platform, "pid": pid, "fault": fault, "run": run, "within": 60 });
+    let seen = script("picked", order).await;
+    for (what, right) in [
+        ("quiet", json!(true)),
+        ("wall", json!(true)),
+        ("chosen", json!("engine")),
+        ("groups", json!(true)),
+        ("first", json!("by-worker=v5")),
+        ("shut", json!(true)),
+        ("copied", json!(true)),
+        ("still_open", json!(true)),
+        ("button", json!("Copy")),
+        ("mended", json!(true)),
+        ("over", json!(true)),
+        ("heard_again", json!(true)),
+        ("judged", json!(true)),
+        ("kept", json!(true)),
+    ] {
+        assert_eq!(seen[what], right, "{what}: {seen:#}");
+    }
+    assert!(seen["silent_for"].as_u64().is_some_and(|seconds| seconds >= 30), "{seen:#}");
+}
+
 /// A stand-in for an agent that has watched 500 routes for half an hour: the pages' own router over a ledger in memory.
 /// tests/measure-pages has a real one, and takes as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

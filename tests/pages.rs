@@ -256,7 +256,7 @@ async fn an_incident_that_was_over_and_came_again_tells_both() {
     ] {
         assert!(said.contains(sentence), "no `{sentence}` in {said}");
     }
-    assert!(page.contains("data-live=\"not\"") && !said.contains("it goes on"), "{said}");
+    assert!(page.contains("data-live=\"polled\"") && !said.contains("it goes on"), "{said}");
 }
 
 /// All of a fault's words come from somewhere else.

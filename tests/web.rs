@@ -908,9 +908,12 @@ async fn what_is_asked_about_silences_pauses_and_drills_is_read_with_care() {
     assert_eq!((&opening["undelivered"], &opening["letters"][0]["failure"]), (&json!(true), &json!(EVIL)));
     assert_eq!(opening["letters"][0]["held"], json!([{ "severity": "critical", "state": "refused" }]));
     let (_, page) = house.get("/").await;
-    for words in
-        ["nobody has taken its page yet", "oncall refused it", "Nobody is paged of worker=v6", "paused, landed"]
-    {
+    for words in [
+        "nobody has taken its page yet",
+        "oncall refused it",
+        "Nobody is paged of <bdi>worker=v6</bdi>",
+        "paused, landed",
+    ] {
         assert!(page.contains(words), "no `{words}` in {page}");
     }
     assert_eq!(page.replace(OUR_SCRIPT, "").matches("<script").count(), 0, "{page}");

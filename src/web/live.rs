@@ -38,6 +38,8 @@ use crate::{
 
 /// Streams at once: fewer than connections, so that pages and scrapes find a place beside them.
 const STREAMS: usize = 400;
+/// Routes that one who comes back is told of by themselves.
+const MANY: usize = 100;
 /// Changes that a slow reader may be behind; then it fetches the page again.
 const BEHIND: usize = 32;
 /// What is new is looked for this often. The board itself is shown anew every half second at most.
@@ -93,11 +95,12 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let asked = asked.iter().find(|(key, _)| key == "since").map(|(_, since)| since.as_str());
     let changes = live.changes.subscribe();
+    // What changes from here on is sent to all who look; what changed before, to this one.
+    live.tell(&doors);
     let first = match last.or(asked) {
         Some(since) => Some(since_then(&doors, since).await),
         None => None,
     };
-    live.tell(&doors);
     let looker =
         Looker { first, changes, stopping: stopping.map(|Extension(stopping)| stopping), doors, _place: place };
     let told = stream::unfold(looker, |mut looker| async move {
@@ -156,6 +159,9 @@ async fn since_then(doors: &Doors, version: &str) -> Change {
     let life = version_of(&board);
     let (life, _) = life.split_once('.').unwrap_or_default();
     let known = version.split_once('.').filter(|(of, _)| *of == life).and_then(|(_, version)| version.parse().ok());
+    // Of many the page itself is the shorter answer.
+    let is_few = |known: &u64| board.changed_since(*known).is_some_and(|changed| changed.count() <= MANY);
+    let known = known.filter(is_few);
     let Some(routes) = known.and_then(|known| routes_since(doors, &board, known)) else { return Change::Again };
     let text = |(name, part): (&'static str, _)| (name, pages::section(name, &part).into_string());
     Parts { now: (doors.now)(), parts: parts.into_iter().map(text).collect(), routes }.change(&board)
@@ -184,13 +190,12 @@ impl Live {
         let mut is_told = self.is_told.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_told {
             *is_told = true;
-            tokio::spawn(Arc::clone(self).watch(Arc::clone(doors)));
+            tokio::spawn(Arc::clone(self).watch(Watch::of(Arc::clone(doors))));
         }
     }
 
     /// Looks at what changes until nobody wants to know.
-    async fn watch(self: Arc<Self>, doors: Arc<Doors>) {
-        let mut watch = Watch::of(doors);
+    async fn watch(self: Arc<Self>, mut watch: Watch) {
         loop {
             if let Some(change) = watch.change().await {
                 // Whether anybody is there is asked below.

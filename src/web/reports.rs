@@ -9,7 +9,7 @@ use super::{
     answer::{self, Problem},
     api::{Answer, Asked, Which, json_list},
     ledger,
-    pages::{ago, colour, sign},
+    pages::{ago, colour, outside, sign},
 };
 use crate::{
     canary::{
@@ -167,7 +167,7 @@ fn report(Standing { newest, came }: &Standing, now: Timestamp) -> Markup {
                 @if let Some(outcome) = outcome {
                     span class=(colour(outcome)) { (sign(Some(outcome))) " " (outcome) }
                 }
-                @if let Some(reason) = reason { ", " (reason) }
+                @if let Some(reason) = reason { ", " (outside(reason)) }
                 @match came.as_ref().map(seen_at) {
                     None => { "; none came back lately" }
                     Some(None) => {}

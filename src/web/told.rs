@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{
     Doors,
     maintenance::{Quiet, nobody_took},
-    pages::time,
+    pages::{outside, time},
 };
 use crate::{
     detect::Incident,
@@ -44,16 +44,16 @@ pub(super) fn maintenance(doors: &Doors) -> Markup {
         h2 { "Maintenance" }
         ul {
             @for silence in holding.iter().take(MOST) {
-                li { "Nobody is paged of " (silence.only) " until " (time(silence.until, now)) ": " (silence.because) }
+                li { "Nobody is paged of " (outside(&silence.only.to_string())) " until " (time(silence.until, now)) ": " (outside(&silence.because)) }
             }
             @for pause in maintenance.pauses.iter().take(MOST) {
                 li {
-                    "Nothing is sent over " (pause.only)
+                    "Nothing is sent over " (outside(&pause.only.to_string()))
                     @match pause.until {
                         Some(until) => { " until " (time(until, now)) }
                         None => { " until it is resumed" }
                     }
-                    @if let Some(because) = &pause.because { ": " (because) }
+                    @if let Some(because) = &pause.because { ": " (outside(because)) }
                 }
             }
         }
@@ -74,7 +74,7 @@ pub(super) fn undelivered(doors: &Doors) -> Markup {
             @for opening in failed {
                 @for letter in opening.letters.iter().filter(|letter| letter.failure.is_some()) {
                     li class=[nobody_took(opening).then_some("red")] {
-                        a href={ "/incidents/" (opening.incident) } { (opening.incident) } ": " (line(letter))
+                        a href={ "/incidents/" (opening.incident) } { (opening.incident) } ": " (outside(&line(letter)))
                     }
                 }
             }

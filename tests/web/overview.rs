@@ -36,6 +36,10 @@ async fn five_hundred_routes_are_a_page_of_less_than_200_kilobytes_with_the_wors
     assert!(page.len() < 200_000, "{}", page.len());
     assert_eq!(page.matches("data-route=").count(), 500);
     assert_eq!(page.matches("data-outcome=\"lost\"").count(), 13);
+    let (_, form) = house.get("/?where=&by=").await;
+    assert_eq!(form.matches("<details id=\"by-").count(), 7);
+    let (_, flat) = house.get("/?by=-").await;
+    assert_eq!(flat.matches("<details id=\"by-").count(), 0);
     let groups: Vec<&str> =
         page.split("<details id=\"by-").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(groups.len(), 7, "{groups:?}");
@@ -62,9 +66,10 @@ async fn routes_are_picked_by_label_and_grouped_and_what_means_nothing_is_answer
     assert_eq!(shown("where=region%3Dr1").await, (20, 0));
     assert_eq!(shown("where=region%3Dr1&where=worker%3Dv1").await.0, 3);
     assert_eq!(shown("where=&by=worker").await, (60, 7));
+    assert_eq!(shown("where=&by=").await, shown("").await, "a form that was sent as it is changes nothing");
     assert_eq!(shown("only=wrong").await, (2, 0));
     assert_eq!(shown("only=wrong&where=worker%3Dv1").await, (1, 0));
-    assert_eq!(shown("by=&only=wrong&where=worker%3Dv0&where=region%3Dr0").await, (0, 0));
+    assert_eq!(shown("by=-&only=wrong&where=worker%3Dv0&where=region%3Dr0").await, (0, 0));
     for (query, said) in [
         ("where=wroker%3Dv1", "did you mean `worker`?"),
         ("where=worker%3Dv77", "no route has worker=v77"),
@@ -85,7 +90,9 @@ async fn the_line_of_time_has_incidents_deploys_and_silences() {
     let house = House::new().await;
     let (_, page) = house.get("/").await;
     let events = page.split_once("<section id=\"events\">").unwrap().1.split_once("</section>").unwrap().0;
-    for words in ["class=\"critical\"", "class=\"deploy\"", "deploy of worker v6", "still open", "/incidents/"] {
+    for words in
+        ["class=\"critical\"", "class=\"deploy\"", "deploy of <bdi>worker v6</bdi>", "still open", "/incidents/"]
+    {
         assert!(events.contains(words), "no `{words}` in {events}");
     }
     assert!(!events.contains("inc-untold"), "what nobody was told is not shown");

@@ -3,13 +3,18 @@
 "use strict";
 (() => {
   const body = document.body;
-  const how = body.dataset.live;
+  // "parts": what changes is sent. "whole": fetched again when something changed. "polled": now and then. "not": never.
+  let how = null;
   // The agent's clock, not the reader's.
   let skew = Date.parse(body.dataset.now) - Date.now();
   let version = body.dataset.version;
+  // When the agent was heard last, and when it was last tried.
   let heard = Date.now();
+  let tried = Date.now();
   let stream = null;
-  let fetching = false;
+  let poll = null;
+  // What the reader opened or shut.
+  const chosen = new Map();
 
   const brief = (ms) => {
     const secs = Math.max(0, Math.floor(ms / 1000));
@@ -26,20 +31,18 @@
       if (time.textContent !== text) time.textContent = text;
     }
     const quiet = Date.now() - heard;
-    if (how !== "not" && quiet > 25000) {
-      lost(quiet);
-      if (stream) open();
-    }
-  };
-
-  const lost = (quiet) => {
+    if (how === "not" || quiet <= 25000) return;
     const link = document.getElementById("link");
     link.hidden = false;
     link.textContent = " · no word from the agent for " + brief(quiet) + ": this page is old";
     body.classList.add("old");
+    if (Date.now() - tried > 10000) {
+      if (stream) open();
+      else again();
+    }
   };
 
-  const listen = (now) => {
+  const isHeard = (now) => {
     heard = Date.now();
     if (now) {
       skew = Date.parse(now) - heard;
@@ -51,89 +54,102 @@
     body.classList.remove("old");
   };
 
-  // Puts new markup in the place of an element; what was open, and where the reader was, stays so.
-  const put = (old, markup) => {
-    const template = document.createElement("template");
-    template.innerHTML = markup;
-    const fresh = template.content.firstElementChild;
-    if (!fresh) return;
-    const isOpen = new Map([...old.querySelectorAll("details[id]")].map((part) => [part.id, part.open]));
-    for (const part of fresh.querySelectorAll("details[id]")) {
-      if (isOpen.has(part.id)) part.open = isOpen.get(part.id);
+  // What an element is called, so that it is found again in new markup.
+  const nameOf = (element) => {
+    if (element.id) return "#" + CSS.escape(element.id);
+    if (element.dataset.route) return "[data-route=\"" + CSS.escape(element.dataset.route) + "\"]";
+    for (const name of ["href", "aria-label", "name"]) {
+      if (element.hasAttribute(name)) return element.tagName.toLowerCase() + "[" + name + "=\"" + CSS.escape(element.getAttribute(name)) + "\"]";
+    }
+    return null;
+  };
+
+  // Details are called by their id, or by their place in their section.
+  const detailsOf = (part) => [...part.querySelectorAll("details")].map((details, nth) => [details.id || (part.getAttribute("aria-labelledby") || part.id) + nth, details]);
+
+  const timeless = (element) => element.outerHTML.replace(/( data-ago="[^"]*">)[^<]*/g, "$1").replace(/ open=""/g, "");
+
+  const isRead = (element) => {
+    const selection = document.getSelection();
+    return selection && !selection.isCollapsed && selection.containsNode(element, true);
+  };
+
+  // Puts a new element in the place of an old one; what was opened, and where the reader was, stays so. What somebody
+  // is selecting text in is left for later.
+  const put = (old, fresh) => {
+    if (!fresh || isRead(old)) return;
+    for (const [name, details] of detailsOf(fresh)) {
+      if (chosen.has(name)) details.open = chosen.get(name);
     }
     const focus = old.contains(document.activeElement) ? document.activeElement : null;
-    const key = focus && (focus.id ? "#" + CSS.escape(focus.id) : focus.dataset.route ? null : focus.getAttribute("href"));
-    // What is read aloud when it changes must stay the same element.
-    const said = fresh.querySelector("#summary");
-    const before = document.getElementById("summary");
-    if (old.id === "state" && said && before) {
-      if (before.className !== said.className) before.className = said.className;
-      if (before.innerHTML !== said.innerHTML) before.replaceChildren(...said.childNodes);
-      return;
+    let find = () => null;
+    if (focus === old) {
+      find = () => fresh;
+    } else if (focus && focus.tagName === "SUMMARY") {
+      const nth = detailsOf(old).findIndex(([, details]) => details === focus.parentElement);
+      find = () => detailsOf(fresh)[nth]?.[1].querySelector("summary");
+    } else if (focus) {
+      const name = nameOf(focus);
+      find = () => name && fresh.querySelector(name);
     }
     old.replaceWith(fresh);
-    if (!focus) return;
-    const again = key === null ? fresh : key.startsWith("#") ? fresh.querySelector(key) : [...fresh.querySelectorAll("a")].find((a) => a.getAttribute("href") === key);
-    if (again) again.focus({ preventScroll: true });
+    find()?.focus({ preventScroll: true });
+    dress();
   };
 
-  const rank = (route) => {
-    switch (route.dataset.outcome) {
-      case "landed": return 4;
-      case "none": return 3;
-      case "unknown": return 2;
-      case "late": case "unclaimed": return 1;
-      default: return 0;
+  const parsed = (markup) => {
+    const template = document.createElement("template");
+    template.innerHTML = markup;
+    return template.content.firstElementChild;
+  };
+
+  // What is read aloud when it changes must stay the same element.
+  const putState = (old, fresh) => {
+    const [before, said] = [old.querySelector("#summary"), fresh.querySelector("#summary")];
+    if (!before || !said) return put(old, fresh);
+    if (before.className !== said.className) before.className = said.className;
+    if (before.innerHTML !== said.innerHTML) before.replaceChildren(...said.childNodes);
+  };
+
+  const isUntouched = (form) =>
+    !form.contains(document.activeElement) &&
+    [...form.querySelectorAll("select")].every((select) => [...select.options].every((option) => option.selected === (option.defaultSelected || (option.index === 0 && ![...select.options].some((other) => other.defaultSelected))))) &&
+    [...form.querySelectorAll("input[type=checkbox]")].every((box) => box.checked === box.defaultChecked);
+
+  // Takes over what a page fetched anew shows, part by part.
+  const take = (page) => {
+    const [main, fresh] = [document.getElementById("live"), page.getElementById("live")];
+    if (!fresh) return;
+    const [olds, news] = [[...main.children], [...fresh.children]];
+    if (olds.length !== news.length || olds.some((old, at) => old.id !== news[at].id || old.tagName !== news[at].tagName)) {
+      put(main, fresh);
+      return;
     }
+    olds.forEach((old, at) => {
+      if (timeless(old) === timeless(news[at])) return;
+      if (old.id === "state") return putState(old, news[at]);
+      const form = old.querySelector("#pick");
+      if (!form) return put(old, news[at]);
+      // Whoever is choosing keeps what was chosen.
+      if (isUntouched(form)) put(form, news[at].querySelector("#pick"));
+      put(old.querySelector("#matrix"), news[at].querySelector("#matrix"));
+    });
   };
 
-  // The worst stays first in its place.
-  const sort = (cell) => {
-    const routes = [...cell.children];
-    const sorted = routes.map((route, at) => [rank(route), at, route]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map((entry) => entry[2]);
-    if (sorted.every((route, at) => route === routes[at])) return;
-    const focus = document.activeElement;
-    cell.append(...sorted);
-    if (focus !== document.activeElement && cell.contains(focus)) focus.focus({ preventScroll: true });
-  };
-
-  const parts = (data) => {
-    for (const [id, markup] of Object.entries(data.parts)) {
-      const old = document.getElementById(id);
-      if (old) put(old, markup);
-    }
-    const names = Object.keys(data.routes);
-    if (names.length === 0) return;
-    const places = new Map([...document.querySelectorAll("[data-route]")].map((route) => [route.dataset.route, route]));
-    const cells = new Set();
-    for (const name of names) {
-      const old = places.get(name);
-      if (!old) continue;
-      cells.add(old.parentElement);
-      put(old, data.routes[name]);
-    }
-    cells.forEach(sort);
-  };
-
-  // Fetches the page again and takes what it shows.
+  let fetching = false;
   const again = async () => {
     if (fetching) return;
     fetching = true;
+    tried = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = page.getElementById("live");
-      if (!fresh) return;
+      if (!page.getElementById("live")) return;
       version = page.body.dataset.version;
-      listen(page.body.dataset.now);
-      const main = document.getElementById("live");
-      if (main.innerHTML !== fresh.innerHTML) put(main, fresh.outerHTML);
-      if (page.body.dataset.live === "not" && stream) {
-        stream.close();
-        stream = null;
-        body.dataset.live = "not";
-      }
+      isHeard(page.body.dataset.now);
+      take(page);
+      goes(page.body.dataset.live);
     } catch {
       // The agent is away; the next try is not far.
     } finally {
@@ -143,23 +159,49 @@
   };
 
   let due = 0;
-  // A page that is fetched whole is so once in two seconds at most.
+  // A page is fetched once in two seconds at most.
   const soon = () => {
     if (due) return;
     due = setTimeout(() => { due = 0; again(); }, 2000);
   };
 
+  const parts = (data) => {
+    for (const [id, markup] of Object.entries(data.parts)) {
+      const [old, fresh] = [document.getElementById(id), parsed(markup)];
+      if (!old || !fresh || timeless(old) === timeless(fresh)) continue;
+      if (id === "state") putState(old, fresh);
+      else put(old, fresh);
+    }
+    const names = Object.keys(data.routes);
+    if (names.length === 0) return;
+    const places = new Map([...document.querySelectorAll("[data-route]")].map((route) => [route.dataset.route, route]));
+    const isPicked = new URLSearchParams(location.search).has("only");
+    let isOther = false;
+    for (const name of names) {
+      const [old, fresh] = [places.get(name), parsed(data.routes[name])];
+      if (!old) {
+        // It may be one that is to be shown now.
+        isOther ||= isPicked;
+        continue;
+      }
+      isOther ||= old.dataset.outcome !== fresh.dataset.outcome;
+      put(old, fresh);
+    }
+    // Order, counts of groups, and what is picked are the agent's to say.
+    if (isOther) soon();
+  };
+
   const open = () => {
     if (stream) stream.close();
-    heard = Date.now();
+    tried = Date.now();
     stream = new EventSource("/events?since=" + encodeURIComponent(version));
-    stream.addEventListener("open", () => listen(null));
-    stream.addEventListener("beat", (event) => listen(event.data));
-    stream.addEventListener("again", () => again());
+    stream.addEventListener("open", () => isHeard(null));
+    stream.addEventListener("beat", (event) => isHeard(event.data));
+    stream.addEventListener("again", () => { isHeard(null); again(); });
     stream.addEventListener("parts", (event) => {
       const data = JSON.parse(event.data);
       if (event.lastEventId) version = event.lastEventId;
-      listen(data.now);
+      isHeard(data.now);
       if (how === "parts") parts(data);
       else soon();
       tick();
@@ -168,23 +210,53 @@
       // Refused for good, as when too many look: the page is fetched instead, and the stream tried again.
       if (stream && stream.readyState === EventSource.CLOSED) {
         again();
-        setTimeout(open, 10000);
+        setTimeout(() => { if (stream && stream.readyState === EventSource.CLOSED) open(); }, 10000);
       }
     });
   };
 
-  const copy = document.getElementById("copy");
-  if (copy) {
-    copy.hidden = false;
-    copy.addEventListener("click", async () => {
-      const text = document.getElementById("markdown");
-      await navigator.clipboard.writeText(text.value ?? text.textContent);
-      copy.textContent = "Copied";
-    });
-  }
+  // From now on the page is kept up to date this way.
+  const goes = (now) => {
+    if (now === how) return;
+    how = now;
+    if (stream) stream.close();
+    stream = null;
+    clearInterval(poll);
+    if (how === "parts" || how === "whole") open();
+    if (how === "polled") poll = setInterval(again, 10000);
+    if (how === "not") isHeard(null);
+  };
 
-  if (how === "parts" || how === "whole") open();
-  if (how === "polled") setInterval(again, 10000);
+  // A button beside what is there to be copied. Where a page may not write to the clipboard, it selects the text.
+  const dress = () => {
+    const text = document.getElementById("markdown");
+    if (!text || document.getElementById("copy")) return;
+    const button = document.createElement("button");
+    button.id = "copy";
+    button.type = "button";
+    button.textContent = navigator.clipboard ? "Copy" : "Select";
+    button.addEventListener("click", async () => {
+      if (navigator.clipboard) {
+        await navigator.clipboard.writeText(text.textContent);
+        button.textContent = "Copied";
+      } else {
+        document.getSelection().selectAllChildren(text);
+      }
+    });
+    text.before(button);
+  };
+
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest?.("summary")?.parentElement;
+    const part = details?.closest("main > *");
+    if (!part) return;
+    const [name] = detailsOf(part).find(([, other]) => other === details) ?? [];
+    // It is told before it is done.
+    if (name) chosen.set(name, !details.open);
+  });
+
+  dress();
+  goes(body.dataset.live);
   setInterval(tick, 1000);
   tick();
 })();

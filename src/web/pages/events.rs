@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use maud::{Markup, html};
 
-use super::{sign, time};
+use super::{outside::outside, sign, time};
 use crate::{
     canary::{Silence, Timestamp, time::Brief},
     detect::{Deploy, Incident},
@@ -96,18 +96,18 @@ impl Line {
             let text = html! {
                 a href={ "/incidents/" (incident.id) } {
                     span class=(incident.severity.as_str()) { (sign(Some(incident.outcome))) " " (incident.outcome) }
-                    " on " (incident.suspects_text())
+                    " on " (outside(&incident.suspects_text()))
                 }
                 @if incident.is_open() { ", still open" } @else { ", over after " (length) }
             };
             entries.push((begin(incident), text));
         }
         for deploy in &self.deploys {
-            entries.push((deploy.at, html! { "deploy of " (deploy.service) " " (deploy.version) }));
+            entries
+                .push((deploy.at, html! { "deploy of " (outside(&format!("{} {}", deploy.service, deploy.version))) }));
         }
         for silence in &self.silences {
-            let text =
-                html! { "silence of " (silence.only) " until " (time(silence.until, self.now)) ": " (silence.because) };
+            let text = html! { "silence of " (outside(&silence.only.to_string())) " until " (time(silence.until, self.now)) ": " (outside(&silence.because)) };
             entries.push((silence.from, text));
         }
         entries.sort_by_key(|(at, _)| std::cmp::Reverse(*at));

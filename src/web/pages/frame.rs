@@ -3,6 +3,7 @@
 use axum::response::Response;
 use maud::{DOCTYPE, Markup, html};
 
+use super::outside::outside;
 use crate::{canary::Timestamp, web::answer};
 
 /// How a page is kept up to date.
@@ -56,7 +57,7 @@ impl Frame<'_> {
                 body data-live=(how) data-version=(version) data-now=(now) {
                     a.skip href="#live" { "Skip to what is shown" }
                     header {
-                        h1 { a href="/" { "Landfall" } @if let Some(agent) = agent { " " span { (agent) } } }
+                        h1 { a href="/" { "Landfall" } @if let Some(agent) = agent { " " span { (outside(agent)) } } }
                         p #clock { "as of " time datetime=(now) { (clock(now)) } span #link hidden { } }
                     }
                     main #live tabindex="-1" { (main) }

@@ -1,6 +1,6 @@
 //! `/incidents/ID`: one incident. What is broken, since when, and what proves it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
@@ -25,6 +25,8 @@ use crate::{
     web::{Doors, Shared, answer::Problem, api, ledger, maintenance::Quiet, told},
 };
 
+/// So long after its end an incident may be opened again.
+const AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Routes that are named.
 const ROUTES: usize = 500;
 /// Those at once.
@@ -68,7 +70,12 @@ pub(in crate::web) async fn incident(State(doors): Shared, Path(id): Path<String
             details { summary { "To copy" } (block(Some("markdown"), &report)) }
         }
     };
-    let live = if incident.is_open() { Live::Whole } else { Live::Not };
+    // One that is over may be opened again within a day.
+    let live = match incident.resolved_at {
+        None => Live::Whole,
+        Some(at) if now.since(at) < AGAIN => Live::Polled,
+        Some(_) => Live::Not,
+    };
     let title = format!("{} on {}", incident.outcome, incident.suspects_text());
     Ok(Frame { agent: Some(&doors.agent), title: &title, live, version: "", now }.around(&main))
 }

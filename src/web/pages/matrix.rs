@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{ago, pick, pick::Pick, sign, strip::strip};
+use super::{ago, outside::outside, pick, pick::Pick, sign, strip::strip};
 use crate::{
     canary::{Maintenance, Outcome, State as Colour, TargetName, Timestamp, time::Brief},
     detect::{Board, Standing, strip::BARS},
@@ -93,14 +93,17 @@ pub(super) fn matrix(board: &Board, pick: &Pick, drawing: &Drawing<'_>) -> Marku
         }
     }
     html! {
-        (pick.form(board, all))
-        @match (by, groups.as_slice()) {
-            (_, []) => p { "No route is like that." },
-            (None, [(_, group)]) => (table(group, drawing, "all routes")),
-            (by, groups) => @for (value, group) in groups { (part(by.unwrap_or_default(), *value, group, drawing)) },
-        }
-        @if all > MOST {
-            p { (all - MOST) " more routes, none worse than these: pick some of them above; the API lists all." }
+        (pick.form(board))
+        div #matrix {
+            (pick.shown(board, all))
+            @match (by, groups.as_slice()) {
+                (_, []) => p { @if pick.is_wrong_only() { "Nothing here is wrong." } @else { "No route is like that." } },
+                (None, [(_, group)]) => (table(group, drawing, "all routes")),
+                (by, groups) => @for (value, group) in groups { (part(by.unwrap_or_default(), *value, group, drawing)) },
+            }
+            @if all > MOST {
+                p { (all - MOST) " more routes, none worse than these: pick some of them above; the API lists all." }
+            }
         }
     }
 }
@@ -111,7 +114,7 @@ fn part(by: &str, value: Option<&str>, group: &[&Standing], drawing: &Drawing<'_
     html! {
         // What is wrong is open; of many that are fine only the count is.
         details id={ "by-" (name) } open[is_wrong || group.len() <= FEW] {
-            summary { b { (name) } ": " (counts(group)) }
+            summary { b { (outside(&name)) } ": " (counts(group)) }
             (table(group, drawing, &name))
         }
     }
@@ -168,7 +171,7 @@ fn labels(row: &[&Standing]) -> Markup {
         |(name, value): &(&str, &str)| more.iter().all(|other| other.route.labels.get(name) == Some(*value));
     html! {
         @for (name, value) in first.route.labels.iter().filter(is_shared) {
-            " " a href=(pick::address(name, value)) { (name) "=" (value) }
+            " " a href=(pick::address(name, value)) { (outside(&format!("{name}={value}"))) }
         }
     }
 }

@@ -23,6 +23,7 @@ mod waterfall;
 
 pub(super) use incident::incident;
 pub(super) use matrix::Drawing;
+pub(super) use outside::outside;
 pub(super) use overview::{overview, quick, section, slow};
 pub(super) use public::Public;
 pub(super) use report::report;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 const SHOWN: char = '\u{fffd}';
 
 /// In a line.
-pub(super) fn outside(text: &str) -> Markup {
+pub(in crate::web) fn outside(text: &str) -> Markup {
     html! { bdi { (plain(text)) } }
 }
 

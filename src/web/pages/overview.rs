@@ -12,11 +12,12 @@ use super::{
     ago, colour_of, events,
     frame::{Frame, Live},
     matrix::{Drawing, matrix},
+    outside::outside,
     pick::Pick,
     sign, sign_of, time,
 };
 use crate::{
-    detect::Incident,
+    detect::{Incident, incident::write_labels},
     web::{Doors, Shared, answer::Problem, api::Asked, maintenance::Quiet, reports, told, version_of},
 };
 
@@ -59,7 +60,7 @@ pub(in crate::web) fn section(name: &str, part: &Markup) -> Markup {
 fn state(doors: &Doors) -> Markup {
     let summary = doors.summary();
     let state = summary.state;
-    html! { p #summary role="status" class=(colour_of(state)) { b { (sign_of(state)) } " " (summary.text) } }
+    html! { p #summary role="status" class=(colour_of(state)) { b { (sign_of(state)) } " " (outside(&summary.text)) } }
 }
 
 fn incidents(doors: &Doors) -> Markup {
@@ -80,7 +81,7 @@ fn card(doors: &Doors, incident: &Incident) -> Markup {
     html! {
         h3 {
             a href={ "/incidents/" (incident.id) } {
-                (sign(Some(incident.outcome))) " " (incident.outcome) " on " (incident.suspects_text())
+                (sign(Some(incident.outcome))) " " (incident.outcome) " on " (outside(&incident.suspects_text()))
             }
         }
         p { (incident.severity.as_str()) ": " (incident.outcome.meaning()) @if incident.provisional { " (not final yet)" } }
@@ -92,16 +93,16 @@ fn card(doors: &Doors, incident: &Incident) -> Markup {
             }
             dt { "Routes" } dd { (hit) " of " (board.routes().len()) " hit" }
             @if let Some(deploy) = &incident.deploy {
-                dt { "After" } dd { "deploy of " (deploy.service) " " (deploy.version) " at " (time(deploy.at, now)) }
+                dt { "After" } dd { "deploy of " (outside(&format!("{} {}", deploy.service, deploy.version))) " at " (time(deploy.at, now)) }
             }
-            @for set in &incident.also { dt { "The same" } dd { (crate::detect::incident::write_labels(set)) } }
+            @for set in &incident.also { dt { "The same" } dd { (outside(&write_labels(set))) } }
             @if !incident.unaffected.is_empty() {
                 dt { "Unaffected" }
                 dd { @for (nth, set) in incident.unaffected.iter().enumerate() {
-                    @if nth > 0 { ", " } (crate::detect::incident::write_labels(set))
+                    @if nth > 0 { ", " } (outside(&write_labels(set)))
                 } }
             }
-            @for line in told::quiet(Quiet::of(doors, incident), incident) { dt { "Quiet" } dd { (line) } }
+            @for line in told::quiet(Quiet::of(doors, incident), incident) { dt { "Quiet" } dd { (outside(&line)) } }
         }
     }
 }
@@ -118,7 +119,7 @@ fn agent(doors: &Doors) -> Markup {
             dd { (board.routes().len()) " routes, since " (time(board.agent.started_at, now)) }
             dt { "Ledger" } dd { @if board.agent.store_up { "✓ written" } @else { span.red { "✗ cannot be used" } } }
             dt { "Pages" } dd { (waiting) " of which something is still to be told" }
-            @for trouble in &troubles { dt { "Trouble" } dd.red { "✗ " (trouble) } }
+            @for trouble in &troubles { dt { "Trouble" } dd.red { "✗ " (outside(trouble)) } }
             dt { "More" } dd { a href="/metrics" { "metrics" } ", " a href="/api/v1/incidents" { "incidents as JSON" } }
         }
     }

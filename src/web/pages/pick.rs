@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::outside::{outside, plain};
 use crate::{
     canary::{Route, Selector},
     config::{check_selector, nearest},
@@ -14,6 +15,8 @@ use crate::{
 
 /// Keys of the query.
 const KEYS: [&str; 3] = ["where", "by", "only"];
+/// Groups nothing: no label is called so, since labels have letters first.
+const NOTHING: &str = "-";
 /// Pairs that are picked at most, and values that are offered.
 const MOST_PAIRS: usize = 8;
 const OFFERED: usize = 300;
@@ -25,7 +28,7 @@ const MOST_GROUPS: usize = 40;
 /// What a reader asked to see.
 pub(super) struct Pick {
     only: Selector,
-    /// None: whatever reads best.
+    /// None: whatever reads best; [`NOTHING`]: by none.
     by: Option<String>,
     /// Only what is not green.
     is_wrong_only: bool,
@@ -44,6 +47,7 @@ impl Pick {
                         value.split_once('=').ok_or_else(|| Problem::wrong("`where` is not label=value"))?;
                     pairs.push((name.to_owned(), value.to_owned()));
                 }
+                "by" if value.is_empty() => {}
                 "by" => by = Some(value),
                 "only" if value == "wrong" => is_wrong_only = true,
                 "only" => return Err(Problem::wrong("`only` may be `wrong`")),
@@ -61,7 +65,7 @@ impl Pick {
         let only = Selector::new(pairs);
         let routes: Vec<Arc<Route>> = board.routes().iter().map(|standing| Arc::clone(&standing.route)).collect();
         check_selector(&only, &routes).map_err(|why| Problem::wrong(format!("`where`: {why}")))?;
-        if let Some(by) = by.as_ref().filter(|by| !by.is_empty())
+        if let Some(by) = by.as_ref().filter(|by| *by != NOTHING)
             && !routes.iter().any(|route| route.facet(by).is_some())
         {
             let names: BTreeSet<&str> = routes.iter().flat_map(|route| route.facets()).map(|(name, _)| name).collect();
@@ -69,6 +73,11 @@ impl Pick {
             return Err(Problem::wrong(format!("`by`: no such label; labels are {}", names.join(", "))));
         }
         Ok(Self { only, by, is_wrong_only })
+    }
+
+    /// Whether only what is not green is.
+    pub(super) fn is_wrong_only(&self) -> bool {
+        self.is_wrong_only
     }
 
     /// The routes that are picked.
@@ -80,7 +89,7 @@ impl Pick {
     /// The label by which they are grouped, if by any.
     pub(super) fn by<'b>(&'b self, picked: &[&'b Standing]) -> Option<&'b str> {
         if let Some(by) = &self.by {
-            return Some(by.as_str()).filter(|by| !by.is_empty());
+            return Some(by.as_str()).filter(|by| *by != NOTHING);
         }
         let first = picked.first().filter(|_| picked.len() > MANY)?;
         first.route.labels.iter().map(|(name, _)| name).find(|name| {
@@ -89,8 +98,20 @@ impl Pick {
         })
     }
 
+    /// How many are shown, of which.
+    pub(super) fn shown(&self, board: &Board, shown: usize) -> Markup {
+        let (picked, all) = (self.only.pairs(), board.routes().len());
+        html! {
+            p.soft {
+                @if shown == all { (all) @if all == 1 { " route" } @else { " routes" } } @else { (shown) " of " (all) " routes" }
+                @for (name, value) in picked { ", " (outside(&format!("{name}={value}"))) }
+                @if shown != all || !picked.is_empty() { " · " a href="/" { "show all" } }
+            }
+        }
+    }
+
     /// What can be picked, as a form.
-    pub(super) fn form(&self, board: &Board, shown: usize) -> Markup {
+    pub(super) fn form(&self, board: &Board) -> Markup {
         let mut names: Vec<&str> = Vec::new();
         let mut pairs: BTreeSet<(usize, &str)> = BTreeSet::new();
         for standing in board.routes() {
@@ -104,35 +125,26 @@ impl Pick {
                 }
             }
         }
-        let picked = self.only.pairs();
-        let all = board.routes().len();
         html! {
             form #pick method="get" action="/" {
-                @for (name, value) in picked { input type="hidden" name="where" value={ (name) "=" (value) }; }
+                @for (name, value) in self.only.pairs() { input type="hidden" name="where" value={ (name) "=" (value) }; }
                 label {
                     "Only routes with "
                     select name="where" {
                         option value="" { "any label" }
-                        @for (place, value) in &pairs { option { (names[*place]) "=" (value) } }
+                        @for (place, value) in &pairs { option value={ (names[*place]) "=" (value) } { (names[*place]) "=" (plain(value)) } }
                     }
                 }
                 label {
                     "grouped by "
                     select name="by" {
-                        @match &self.by {
-                            None => { option value="" selected { "what reads best" } }
-                            Some(by) => { option value="" selected[by.is_empty()] { "nothing" } }
-                        }
+                        option value="" { "what reads best" }
+                        option value=(NOTHING) selected[self.by.as_deref() == Some(NOTHING)] { "nothing" }
                         @for name in &names { option value=(name) selected[self.by.as_deref() == Some(*name)] { (name) } }
                     }
                 }
                 label { input type="checkbox" name="only" value="wrong" checked[self.is_wrong_only]; " only what is not green" }
                 button { "Show" }
-                span.soft {
-                    @if shown == all { (all) @if all == 1 { " route" } @else { " routes" } } @else { (shown) " of " (all) " routes" }
-                    @for (name, value) in picked { ", " (name) "=" (value) }
-                    @if shown != all || !picked.is_empty() { " · " a href="/" { "show all" } }
-                }
             }
         }
     }
