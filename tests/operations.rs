@@ -6,6 +6,7 @@ mod dashboards;
 mod events;
 mod guide;
 mod handbook;
+mod links;
 mod package;
 mod packaging;
 mod paging;

@@ -5,6 +5,8 @@
 //! literal that one engine escapes differently from another, and works on engines that need a
 //! FROM. What differs from run to run is the marker and `mix`, a number computed in the query.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::marker::Marker;
@@ -41,6 +43,40 @@ pub enum Cell {
     Float(f64),
     /// Text.
     Text(String),
+}
+
+/// Longest part of a text that is shown: texts come from outside.
+const SHOWN: usize = 120;
+
+impl fmt::Display for Value<'_> {
+    /// As people read it, with its type: `0 (integer)`, `"-1" (text)`, `null`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(it) => write!(f, "{it} (boolean)"),
+            Self::Int(n) => write!(f, "{n} (integer)"),
+            Self::Float(n) => write!(f, "{n:?} (double)"),
+            Self::Text(text) => match text.char_indices().nth(SHOWN) {
+                Some((end, _)) => write!(f, "{:?} (text)", format!("{}…", &text[..end])),
+                None => write!(f, "{text:?} (text)"),
+            },
+            Self::Marker(marker) => write!(f, "\"{marker}\" (text)"),
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    /// As the value that it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no such column"),
+            Self::Null => Value::Null.fmt(f),
+            Self::Bool(it) => Value::Bool(*it).fmt(f),
+            Self::Int(n) => Value::Int(*n).fmt(f),
+            Self::Float(n) => Value::Float(*n).fmt(f),
+            Self::Text(text) => Value::Text(text).fmt(f),
+        }
+    }
 }
 
 /// What a column holds, which decides how a found value is compared.

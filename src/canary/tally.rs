@@ -211,21 +211,12 @@ impl<'a> Tally<'a> {
                 examples.push(Difference {
                     row: n,
                     column: column.name.to_owned(),
-                    expected: shown(&format!("{value:?}")),
-                    found: shown(&format!("{found:?}")),
+                    expected: value.to_string(),
+                    found: found.to_string(),
                 });
             }
         }
     }
-}
-
-/// Differences come from outside: cut to what a page can show.
-fn shown(text: &str) -> String {
-    let mut cut: String = text.chars().take(120).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
-    }
-    cut
 }
 
 fn row_number(cells: &[Cell]) -> Option<u32> {
@@ -375,6 +366,25 @@ mod tests {
             );
             assert_eq!(rows.examples[0].row, 7);
         }
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_type_in_words() {
+        let told = |column: usize, found: Cell| {
+            let mut rows = rows(Sample::default());
+            rows[0][column] = found;
+            let first = count(&rows, &Carries::default()).examples.swap_remove(0);
+            (first.expected, first.found)
+        };
+        let minus = |column| told(column, Cell::Text("-1".into()));
+        assert_eq!(minus(1), ("0 (integer)".to_owned(), "\"-1\" (text)".to_owned()));
+        assert_eq!(told(1, Cell::Null).1, "null");
+        assert_eq!(told(1, Cell::Absent).1, "no such column");
+        assert_eq!(told(1, Cell::Float(0.5)).1, "0.5 (double)");
+        assert_eq!(told(1, Cell::Bool(true)).1, "true (boolean)");
+        // A text of somebody else's is cut, and what it is stands there all the same.
+        let long = told(1, Cell::Text("ä\n\"".repeat(1_000))).1;
+        assert!(long.ends_with("…\" (text)") && long.chars().count() < 300, "{long}");
     }
 
     #[test]

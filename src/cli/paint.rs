@@ -65,7 +65,7 @@ fn code(state: State) -> &'static str {
 pub fn symbol(state: State) -> char {
     match state {
         State::Green => '✓',
-        State::Amber => '!',
+        State::Amber => '▲',
         State::Red => '✗',
         State::Grey => '?',
     }

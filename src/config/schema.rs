@@ -97,7 +97,7 @@ fn with_kinds<D>(mut table: Schema, kinds: &[Kind<'_, D>], generator: &mut Schem
 }
 
 /// Puts the keys of a table in the order in which its type has them: as the decoder lists them, other names of
-/// theirs included. Every type that is decoded has `#[schemars(transform = keys_keys_in_order::<Self>)]`.
+/// theirs included. Every type that is decoded has `#[schemars(transform = keys_in_order::<Self>)]`.
 pub fn keys_in_order<T: DeserializeOwned>(schema: &mut Schema) {
     let mut keys: &[&str] = &[];
     // It asks for its keys, and gets no further.

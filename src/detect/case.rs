@@ -19,8 +19,8 @@ use crate::canary::{Family, Marker, Outcome, Phase, State, TargetName, Timestamp
 const KEPT: usize = 2_000;
 /// Up to so many bad runs, suspects are told apart with every green there is.
 const FEW: usize = 12;
-/// Runs named on an incident: the first ten and the newest fifty.
-const NAMED: (usize, usize) = (10, 50);
+/// Of the runs that an incident keeps, how many are its first ones.
+const FIRST: usize = 10;
 /// Lines of story kept.
 const STORY: usize = 200;
 /// A deploy is named if it lies in the bracket or this long before the last good run: releases
@@ -424,8 +424,8 @@ impl Case {
         let runs = &mut self.incident.runs;
         if !runs.contains(&run) {
             runs.push(run);
-            if runs.len() > NAMED.0 + NAMED.1 {
-                runs.remove(NAMED.0);
+            if runs.len() > Incident::RUNS {
+                runs.remove(FIRST);
             }
         }
     }

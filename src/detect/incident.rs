@@ -132,13 +132,21 @@ pub struct Incident {
     pub resolved_at: Option<Timestamp>,
     /// Why it was over, where that needs saying.
     pub resolved_because: Option<String>,
-    /// Runs that prove it: the first ones and the newest, at most 60.
+    /// Runs that prove it: the first ones and the newest, at most [`Incident::RUNS`].
     pub runs: Vec<Marker>,
     /// Its story, at most 200 lines.
     pub history: Vec<Step>,
 }
 
 impl Incident {
+    /// How many of the runs that prove it are kept: the first ones and the newest.
+    pub const RUNS: usize = 60;
+
+    /// What is said of the runs that are named, where others may not be; none if these are all.
+    pub fn kept_of(runs: usize) -> Option<String> {
+        (runs >= Self::RUNS).then(|| format!("{runs} runs are kept: the first ones and the newest"))
+    }
+
     /// Still going on.
     pub fn is_open(&self) -> bool {
         self.resolved_at.is_none()

@@ -1,9 +1,10 @@
 //! The README's guide, followed literally on a machine that has nothing but Landfall, with the sandbox in the place of
-//! the real account: every ```` ```sh ```` block is run, every ```` ```toml NAME ```` block is written. In the end each
+//! the real account: every ```` ```sh ```` block is run, every ```` ```toml NAME ```` or
+//! ```` ```sh NAME ```` block is written. In the end each
 //! route must have landed.
 
 use super::{
-    reader::Reader,
+    reader::{Reader, server_of},
     shell::{Line, commands, section},
     stack::shipped,
 };
@@ -34,8 +35,9 @@ fn follow(name: &str, readme: &str) -> String {
     let guide = section(readme, HEADLINE).unwrap_or_else(|| panic!("{name} has no section `{HEADLINE}`"));
     assert!(!guide.contains("```toml\n"), "{name}: each file of the guide has its name: ```toml landfall.toml");
     let lines = commands(guide).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
-    let runs =
-        |what: &str| lines.iter().any(|line| matches!(line, Line::Run { command, .. } if command.starts_with(what)));
+    let runs = |server: &str| {
+        lines.iter().any(|line| matches!(line, Line::Run { command, .. } if server_of(command) == Some(server)))
+    };
     assert!(runs("landfall run"), "{name}: the guide never starts the agent");
     let machine = Machine::start();
     if guide.contains("postgresql") {
@@ -77,4 +79,14 @@ fn a_guide_whose_config_is_wrong_is_no_guide() {
     }
     let readme = shipped("tests/operations/guide.md");
     follow("guide.md", &readme.replace("engine   = \"presto\"", "engin    = \"presto\""));
+}
+
+#[test]
+#[should_panic(expected = "`landfall run -c landfall.toml` ended with 1")]
+fn a_guide_that_forgets_what_a_new_terminal_does_not_know_is_no_guide() {
+    if without("dpkg") {
+        panic!("`landfall run -c landfall.toml` ended with 1: so it would");
+    }
+    let readme = shipped("tests/operations/guide.md");
+    follow("guide.md", &readme.replace("landfall run -c landfall.toml &", "landfall run -c landfall.toml"));
 }

@@ -5,7 +5,7 @@ use std::fs;
 use super::shell::Line;
 use crate::fixtures::machine::Machine;
 
-/// A server of a person is a terminal of its own that stays open.
+/// A server of a person is a terminal of its own that stays open. It knows nothing of what other terminals exported.
 const SERVERS: [&str; 2] = ["landfall run", "landfall sandbox"];
 
 /// The reader, with a shell in which what was exported stays exported, and where it went.
@@ -60,38 +60,27 @@ impl<'a> Reader<'a> {
         fs::write(self.machine.file(&path), text).expect("written");
     }
 
-    /// A line of shell.
+    /// A line of shell. A server has a terminal of its own, unless it goes to the background of the reader's.
     pub(super) fn run(&self, line: &str) -> (i32, String) {
-        let is_server = SERVERS.iter().any(|server| line.starts_with(server));
-        match line.strip_suffix('&').or(is_server.then_some(line)) {
-            Some(server) => self.leave_running(server.trim()),
-            None => self.shell(line),
+        match (line.strip_suffix('&'), server_of(line)) {
+            (Some(server), _) => self.shell(&left_running(server.trim())),
+            (None, Some(_)) => self.terminal(&left_running(line)),
+            (None, None) => self.shell(line),
         }
     }
 
+    /// In the terminal that the reader has.
     fn shell(&self, line: &str) -> (i32, String) {
-        let script = format!(
+        self.terminal(&format!(
             ". /tmp/reader.exports; set -o pipefail\n\
              trap 'code=$?; export -p >/tmp/reader.exports; pwd >/tmp/reader.folder; exit $code' EXIT\n{line}"
-        );
-        let folder = self.machine.run("cat /tmp/reader.folder");
-        self.machine.try_run_in(folder.trim(), &script)
+        ))
     }
 
-    /// Starts it in the background and waits until it answers, where it is known how.
-    fn leave_running(&self, server: &str) -> (i32, String) {
-        let (name, answers) = match server {
-            _ if server.starts_with("landfall run") => ("run", "curl -fsS http://127.0.0.1:9440/readyz"),
-            _ if server.starts_with("landfall sandbox") => ("sandbox", "grep -q 'Ctrl-C ends it' /tmp/sandbox.log"),
-            _ => ("server", "sleep 1"),
-        };
-        self.shell(&format!(
-            "setsid {server} >/tmp/{name}.log 2>&1 </dev/null &\n\
-             for _ in $(seq 300); do\n\
-             \x20   {{ {answers}; }} >/dev/null 2>&1 && exit 0\n\
-             \x20   kill -0 $! 2>/dev/null || break\n\
-             \x20   sleep 0.2\ndone\ncat /tmp/{name}.log; exit 1"
-        ))
+    /// In a terminal that was just opened, in the same folder: nothing is exported in it.
+    fn terminal(&self, line: &str) -> (i32, String) {
+        let folder = self.machine.run("cat /tmp/reader.folder");
+        self.machine.try_run_in(folder.trim(), line)
     }
 
     /// Waits until every route of the agent has landed; what the agent says of them.
@@ -107,4 +96,27 @@ impl<'a> Reader<'a> {
         assert_eq!(code, 0, "not every route has landed\n{said}");
         said
     }
+}
+
+/// The server that a line starts in the end, if it is one.
+pub(super) fn server_of(line: &str) -> Option<&'static str> {
+    let last = line.rsplit("&& ").next().unwrap_or(line);
+    SERVERS.into_iter().find(|server| last.starts_with(server))
+}
+
+/// Shell that starts it in the background and waits until it answers, where it is known how.
+fn left_running(line: &str) -> String {
+    let (name, answers) = match server_of(line) {
+        Some("landfall run") => ("run", "curl -fsS http://127.0.0.1:9440/readyz"),
+        Some("landfall sandbox") => ("sandbox", "grep -q 'Ctrl-C ends it' /tmp/sandbox.log"),
+        _ => ("server", "sleep 1"),
+    };
+    let line = line.replace('\'', r"'\''");
+    format!(
+        "setsid bash -c '{line}' >/tmp/{name}.log 2>&1 </dev/null &\n\
+         for _ in $(seq 300); do\n\
+         \x20   {{ {answers}; }} >/dev/null 2>&1 && exit 0\n\
+         \x20   kill -0 $! 2>/dev/null || break\n\
+         \x20   sleep 0.2\ndone\ncat /tmp/{name}.log; exit 1"
+    )
 }

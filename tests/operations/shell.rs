@@ -19,7 +19,7 @@ pub(super) enum Line {
     Run { command: String, exits: Vec<i32> },
     /// Left out, for one of the known reasons.
     NotRun { command: String },
-    /// A file of this name is written: a block ```` ```toml NAME ````.
+    /// A file of this name is written: a block ```` ```toml NAME ```` or ```` ```sh NAME ````.
     File { name: String, text: String },
 }
 
@@ -35,8 +35,8 @@ pub(super) fn commands(page: &str) -> Result<Vec<Line>, String> {
             (None, Some(info)) => {
                 fence = Some(info.trim());
                 indent = line.len() - text.len();
-                if let Some(name) = info.trim().strip_prefix("toml ") {
-                    lines.push(Line::File { name: name.trim().to_owned(), text: String::new() });
+                if let Some(name) = file(info.trim()) {
+                    lines.push(Line::File { name: name.to_owned(), text: String::new() });
                 }
             }
             (Some(_), Some(_)) if !begun.is_empty() => return Err(format!("it goes on nowhere: {begun}")),
@@ -50,7 +50,7 @@ pub(super) fn commands(page: &str) -> Result<Vec<Line>, String> {
                     None => lines.push(read(&std::mem::take(&mut begun))?),
                 }
             }
-            (Some(info), None) if info.starts_with("toml ") => {
+            (Some(info), None) if file(info).is_some() => {
                 let Some(Line::File { text, .. }) = lines.last_mut() else { return Err(format!("no file: {line}")) };
                 // A block in a list is moved in as the list is.
                 let cut = line.len() - line.trim_start().len();
@@ -67,6 +67,12 @@ pub(super) fn commands(page: &str) -> Result<Vec<Line>, String> {
         was_blank = text.is_empty();
     }
     Ok(lines)
+}
+
+/// The name of the file that a block shows, by what stands at its fence.
+fn file(info: &str) -> Option<&str> {
+    let (kind, name) = info.split_once(' ')?;
+    ["toml", "sh"].contains(&kind).then_some(name.trim())
 }
 
 fn read(line: &str) -> Result<Line, String> {
@@ -115,6 +121,9 @@ fn files_are_written_where_they_are_shown() {
     let page = "# a\n## b\n1. First:\n\n   ```toml probes/x.toml\n   [a]\n     b = 1\n   ```\n   ```toml\n   c = 1\n   ```\n## c\n";
     let file = Line::File { name: "probes/x.toml".to_owned(), text: "[a]\n  b = 1\n".to_owned() };
     assert_eq!(commands(section(page, "## b").unwrap()).unwrap(), [file]);
+    let script = commands("```sh secrets.env\nexport A=1 # not run: it is a file's\n```\n").unwrap();
+    let text = "export A=1 # not run: it is a file's\n".to_owned();
+    assert_eq!(script, [Line::File { name: "secrets.env".to_owned(), text }]);
     assert_eq!(section(page, "## c").unwrap(), "## c\n");
     assert_eq!(section(page, "## d"), None);
 }

@@ -216,12 +216,12 @@ async fn a_conversation_ends_with_a_config_that_passes_and_wrong_answers_are_ask
         ("Platform [treasure-data]: ", "tirno"),
         ("did you mean `trino`?", ""),
         ("Platform [treasure-data]: ", "trino"),
-        ("Target [postgresql]: ", "sftp"),
-        ("that is none of mysql, postgresql", ""),
-        ("Target [postgresql]: ", "\n"),
         ("Its name [trino]: ", "lake one"),
         ("contains ' '", ""),
         ("Its name [trino]: ", "lake"),
+        ("Target [postgresql]: ", "sftp"),
+        ("that is none of mysql, postgresql", ""),
+        ("Target [postgresql]: ", "\n"),
         ("[engine=trino cluster=trino]: ", "engine=trino worker"),
         ("write NAME=VALUE", ""),
         ("[engine=trino cluster=trino]: ", "engine=trino worker=v6"),
@@ -273,13 +273,26 @@ async fn a_conversation_that_is_broken_off_leaves_nothing() {
         let mut terminal = asked(&folder);
         terminal.until("Platform [treasure-data]: ").await;
         terminal.types("\n");
-        terminal.until("Target [postgresql]: ").await;
-        terminal.types("\n");
         terminal.until("Its name [presto]: ").await;
+        terminal.types("\n");
+        terminal.until("Target [postgresql]: ").await;
         terminal.types(keys);
         let (ended, all) = terminal.ends().await;
         assert_eq!(ended, code, "{all:?}");
         assert!(code != 2 || all.contains("broken off: nothing was written"), "{all:?}");
         assert!(!folder.exists());
     }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_what_could_not_be_written() {
+    let all = tempfile::tempdir().expect("a folder");
+    fs::write(all.path().join("file"), "mine").expect("written");
+    fs::create_dir(all.path().join("mon")).expect("made");
+    fs::write(all.path().join("mon/probes"), "mine").expect("written");
+    for folder in ["file", "file/mon", "mon"] {
+        let (code, said) = asked(&all.path().join(folder)).ends().await;
+        assert!(code == 2 && said.contains("cannot be written") && !said.contains("Platform ["), "{folder}: {said}");
+    }
+    assert_eq!(files(all.path()).len(), 2);
 }

@@ -1,12 +1,9 @@
 //! Draft: a first config as it stands so far, and what is wrong with it by the rules of every config.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, fs, io, path::PathBuf, time::Duration};
 
 use super::{
+    folder::Passing,
     model::Model,
     sheet::{self, Field, Sheet, Source, Value, quoted},
 };
@@ -148,7 +145,7 @@ impl Draft {
 
     /// What is wrong with it, by the rules of every config. Secrets are not read.
     pub(super) fn problems(&self) -> io::Result<Problems> {
-        let folder = Passing::new()?;
+        let folder = Passing::within(&env::temp_dir())?;
         for (path, text) in self.files() {
             let path = folder.0.join(path);
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -175,41 +172,4 @@ fn change(sheet: &mut Sheet, table: &str, key: &str, value: Option<&Value>) {
 fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
-}
-
-/// A folder that goes with its value.
-struct Passing(PathBuf);
-
-impl Passing {
-    fn new() -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = env::temp_dir().join(format!("landfall-init-{}-{:016x}", std::process::id(), fastrand::u64(..)));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Passing {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Writes files that were not there; none, if one of them cannot be.
-pub(super) fn write(folder: &Path, files: &[(PathBuf, String)]) -> io::Result<Vec<PathBuf>> {
-    use io::Write;
-    let mut written = Vec::new();
-    for (path, text) in files {
-        let path = folder.join(path);
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
-            written.push(path.clone());
-            file.write_all(text.as_bytes())
-        });
-        if let Err(error) = made {
-            written.iter().for_each(|path| drop(fs::remove_file(path)));
-            return Err(io::Error::new(error.kind(), format!("`{}` cannot be written: {error}", path.display())));
-        }
-    }
-    Ok(written)
 }

@@ -13,7 +13,7 @@ use super::{
     facets::facets,
     frame::{Frame, Live},
     outside::{block, outside},
-    proof::{Proof, proofs},
+    proof::{Proof, counted, proofs},
     report::markdown,
     time,
     timeline::timeline,
@@ -53,7 +53,6 @@ pub(in crate::web) async fn incident(State(doors): Shared, Path(id): Path<String
         }
         section aria-labelledby="proof" {
             h2 #proof { "What proves it" }
-            p.soft { (counted(proof.len(), "run")) ". Of each, what the platform said beside what the agent itself read at the target." }
             (proofs(&proof, now))
         }
         section aria-labelledby="routes" { h2 #routes { "Routes hit" } (routes) }
@@ -150,11 +149,6 @@ fn notes(doors: &Doors, incident: &Incident) -> Markup {
 /// No address leads to anything but a page on the web.
 fn is_page(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
-}
-
-/// `1 run`, `2 runs`.
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn who(openings: &[Opening], incident: &Incident) -> Markup {

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::{colour, held, outside::outside, sign, time};
 use crate::{
     canary::{Marker, Timestamp},
+    detect::Incident,
     store::RunRecord,
 };
 
@@ -17,7 +18,9 @@ pub(super) type Proof = (Marker, Option<RunRecord>);
 /// All of them.
 pub(super) fn proofs(proofs: &[Proof], now: Timestamp) -> Markup {
     let (first, rest) = proofs.split_at(proofs.len().min(AT_ONCE));
+    let kept = Incident::kept_of(proofs.len()).unwrap_or_else(|| counted(proofs.len(), "run"));
     html! {
+        p.soft { (kept) ". Of each, what the platform said beside what the agent itself read at the target." }
         @if proofs.is_empty() { p.soft { "No run is named." } }
         ol.proofs { @for proof in first { (card(proof, now)) } }
         @if !rest.is_empty() {
@@ -27,6 +30,11 @@ pub(super) fn proofs(proofs: &[Proof], now: Timestamp) -> Markup {
             }
         }
     }
+}
+
+/// `1 run`, `2 runs`.
+pub(super) fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn card((marker, record): &Proof, now: Timestamp) -> Markup {
@@ -51,5 +59,22 @@ fn card((marker, record): &Proof, now: Timestamp) -> Markup {
             }
             (held::control(record, now))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_that_not_all_runs_are_kept() {
+        let now = Timestamp::from_secs(9);
+        let with = |n: usize| {
+            let runs: Vec<Proof> = (0..n).map(|n| (Marker::mint(now, n as u128), None)).collect();
+            proofs(&runs, now).into_string()
+        };
+        assert!(with(1).contains(">1 run. Of each"), "{}", with(1));
+        assert!(with(Incident::RUNS - 1).contains(">59 runs. Of each"));
+        assert!(with(Incident::RUNS).contains(">60 runs are kept: the first ones and the newest. Of each"));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{NOT_KNOWN, Report, labels, list, markdown::table, when};
-use crate::canary::Claim;
+use crate::{canary::Claim, detect::Incident};
 
 /// Proving runs shown: the first ones and the newest.
 const PROOF: usize = 20;
@@ -38,7 +38,8 @@ impl Report {
         let head = ["Run", "Route", "Due", "Claim", "Sighting", "Verdict"];
         table(out, head, shown.iter().map(row).collect());
         if let Some(more) = proof.len().checked_sub(shown.len()).filter(|more| *more > 0) {
-            let _ = writeln!(out, "And {more} runs more between them.\n");
+            let kept = Incident::kept_of(proof.len()).map(|kept| format!(" Of all runs that prove it, {kept}."));
+            let _ = writeln!(out, "And {more} runs more between them.{}\n", kept.unwrap_or_default());
         }
     }
 }

@@ -9,7 +9,10 @@ use super::{
     markdown::{line, table},
     path, time,
 };
-use crate::canary::{Timestamp, time::Brief};
+use crate::{
+    canary::{Timestamp, time::Brief},
+    detect::Incident,
+};
 
 impl Report {
     pub(super) fn numbers(&self, out: &mut String) {
@@ -81,5 +84,6 @@ impl Report {
 }
 
 fn named(runs: &Value) -> String {
-    runs.as_array().map_or(NOT_KNOWN.to_owned(), |runs| runs.len().to_string())
+    let said = |n| Incident::kept_of(n).unwrap_or_else(|| n.to_string());
+    runs.as_array().map_or(NOT_KNOWN.to_owned(), |runs| said(runs.len()))
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::detect::{
+    Incident,
     impact::{Account, Bracket, Hit, Impact},
     verification::Pairs,
 };
@@ -234,6 +235,21 @@ fn what_an_agent_does_not_tell_is_not_known() {
     ] {
         assert!(text.lines().any(|known| known == line), "{line}\n---\n{text}");
     }
+}
+
+#[test]
+fn a_report_says_that_not_all_runs_are_kept() {
+    let with = |n: usize| {
+        let mut report = report();
+        report.incident["runs"] = (0..n).map(|n| json!(format!("lf-{n}"))).collect();
+        report.markdown()
+    };
+    let (some, full) = (with(Incident::RUNS - 1), with(Incident::RUNS));
+    assert!(some.contains("| Runs that prove it, as named by the agent | 59 |"), "{some}");
+    assert!(some.contains("\nAnd 39 runs more between them.\n"), "{some}");
+    let kept = "60 runs are kept: the first ones and the newest";
+    assert!(full.contains(&format!("| Runs that prove it, as named by the agent | {kept} |")), "{full}");
+    assert!(full.contains(&format!("\nAnd 40 runs more between them. Of all runs that prove it, {kept}.\n")), "{full}");
 }
 
 #[test]

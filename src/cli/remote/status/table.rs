@@ -237,7 +237,7 @@ mod tests {
             "",
             "  OUTCOME  CANARY         PLATFORM  TARGET  MODE    LAST LANDED",
             "✗ lost     result-output  hadoop1   web     append  2m ago",
-            "! late     result-output  slow      web     append  1m ago",
+            "▲ late     result-output  slow      web     append  1m ago",
             "? unknown  result-output  unseen    web     append  5m ago",
             "· not yet  result-output  new       web     append  never seen",
             "✓ landed   result-output  presto    web     append  1s ago",
