@@ -239,6 +239,16 @@ impl Metrics {
         }
     }
 
+    /// Whether the config that was read last was refused, and an older one holds.
+    pub fn is_config_refused(&self) -> bool {
+        self.reload_successful.get() == 0 && self.reload_success.get() > 0.0
+    }
+
+    /// Runs that were due and not begun, since the start.
+    pub fn runs_skipped(&self) -> u64 {
+        self.skipped.get()
+    }
+
     /// Everything in text format 0.0.4. Takes some 100 ms at 10,000 routes: call it where that
     /// blocks nobody.
     pub fn render(&self) -> String {

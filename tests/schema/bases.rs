@@ -8,6 +8,8 @@ name = "mon-1"
 cron = "0 9 * * Mon"
 [agent.heartbeat]
 url = "https://life.example.com/landfall"
+[web]
+public = true
 [platform.x]
 labels = { worker = "v5" }
 [platform.x.treasure-data]

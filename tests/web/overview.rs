@@ -99,6 +99,27 @@ async fn the_line_of_time_has_incidents_deploys_and_silences() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_agent_itself_is_on_its_page() {
+    let house = House::new().await;
+    let agent = async || {
+        let (_, page) = house.get("/").await;
+        page.split_once("<section id=\"agent\">").unwrap().1.split_once("</section>").unwrap().0.to_owned()
+    };
+    house.doors.metrics.reloaded(Some(NOW));
+    let well = agent().await;
+    assert!(well.contains("✓ written") && !well.contains('✗') && !well.contains("Skipped"), "{well}");
+    house.doors.metrics.reloaded(None);
+    house.doors.metrics.skipped(3);
+    let mut board = Board::clone(&house.show.borrow());
+    board.agent.store_up = false;
+    house.show.send_replace(Arc::new(board));
+    let ill = agent().await;
+    for words in ["cannot be used", "refused: the one before stays", "3 runs that were due"] {
+        assert!(ill.contains(words), "no `{words}` in {ill}");
+    }
+}
+
+#[tokio::test]
 async fn the_public_page_says_how_platforms_stand_and_nothing_of_what_is_inside() {
     let house = House::new().await;
     let (status, page) = house.get("/public").await;

@@ -118,7 +118,13 @@ fn agent(doors: &Doors) -> Markup {
             dt { "Watches" }
             dd { (board.routes().len()) " routes, since " (time(board.agent.started_at, now)) }
             dt { "Ledger" } dd { @if board.agent.store_up { "✓ written" } @else { span.red { "✗ cannot be used" } } }
+            @if doors.metrics.runs_skipped() > 0 {
+                dt { "Skipped" } dd.amber { "▲ " (doors.metrics.runs_skipped()) " runs that were due since it started: no room for them" }
+            }
             dt { "Pages" } dd { (waiting) " of which something is still to be told" }
+            @if doors.metrics.is_config_refused() {
+                dt { "Config" } dd.red { "✗ was changed and is refused: the one before stays; the agent's log says why" }
+            }
             @for trouble in &troubles { dt { "Trouble" } dd.red { "✗ " (outside(trouble)) } }
             dt { "More" } dd { a href="/metrics" { "metrics" } ", " a href="/api/v1/incidents" { "incidents as JSON" } }
         }
