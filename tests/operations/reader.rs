@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     /// In the terminal that the reader has.
     fn shell(&self, line: &str) -> (i32, String) {
         self.terminal(&format!(
-            ". /tmp/reader.exports; set -o pipefail\n\
+            ". /tmp/reader.exports\n\
              trap 'code=$?; export -p >/tmp/reader.exports; pwd >/tmp/reader.folder; exit $code' EXIT\n{line}"
         ))
     }
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     /// In a terminal that was just opened, in the same folder: nothing is exported in it.
     fn terminal(&self, line: &str) -> (i32, String) {
         let folder = self.machine.run("cat /tmp/reader.folder");
-        self.machine.try_run_in(folder.trim(), line)
+        self.machine.try_run_in(folder.trim(), &format!("set -o pipefail\n{line}"))
     }
 
     /// Waits until every route of the agent has landed; what the agent says of them.
