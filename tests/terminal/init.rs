@@ -258,7 +258,7 @@ async fn a_conversation_ends_with_a_config_that_passes_and_wrong_answers_are_ask
         all.contains("2880 runs a day") && all.contains("file probes/lake.password") && all.contains("Next:"),
         "{all}"
     );
-    assert_eq!(files(&folder).len(), 2);
+    assert_eq!(files(&folder).len(), 3);
     let probe = fs::read_to_string(folder.join("probes/lake.toml")).expect("written");
     assert!(probe.contains("https://lake.example.com") && probe.contains("# result_url = "), "{probe}");
     assert!(!probe.contains("hunter2"));
