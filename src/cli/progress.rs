@@ -74,12 +74,14 @@ impl Line {
         }
     }
 
-    /// Makes room for a line that is written now; it is drawn again below.
+    /// Makes room for a line that is written now; it is drawn again below. Only the demo tells a story meanwhile.
+    #[cfg(feature = "sandbox")]
     pub(super) fn hide(&self) {
         locked(&self.shared).wipe();
     }
 
     /// There is nothing more to show.
+    #[cfg(feature = "sandbox")]
     pub(super) fn done(&self) {
         let mut shown = locked(&self.shared);
         shown.wipe();
