@@ -110,7 +110,7 @@ fn route(platform: &str, worker: &str) -> Arc<Route> {
     ))
 }
 
-fn run(route: &Arc<Route>) -> Run {
+pub(crate) fn run(route: &Arc<Route>) -> Run {
     Run {
         marker: Marker::mint(at(-60), u128::from(route.id.0)),
         route: route.clone(),

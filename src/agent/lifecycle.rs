@@ -195,7 +195,7 @@ impl Agent {
         }
         let mut first = Board::default();
         first.watch(&plan.routes);
-        first.agent = AgentHealth { started_at: now, store_up: true, ..AgentHealth::default() };
+        first.agent = AgentHealth { started_at: now, store_up: true };
         let mut desk = Desk {
             clock: clock.clone(),
             scribe: Scribe::new(Arc::clone(&store)),

@@ -52,12 +52,8 @@ pub struct Standing {
 pub struct AgentHealth {
     /// When it started.
     pub started_at: Timestamp,
-    /// When the scheduler last went round; none before the first time.
-    pub scheduled_at: Option<Timestamp>,
     /// Whether the ledger took the last thing it was given.
     pub store_up: bool,
-    /// Trouble of the agent's own, in words: what a person should know who sees no red route.
-    pub troubles: Vec<String>,
 }
 
 impl Standing {

@@ -47,7 +47,7 @@ impl Summary {
             .map(|incident| (&**incident, silenced_until(incident, route, &maintenance.silences, now)))
             .collect();
         let ledger = (!board.agent.store_up).then(|| "the ledger cannot be used".to_owned());
-        let troubles: Vec<String> = board.agent.troubles.iter().chain(troubles).cloned().chain(ledger).collect();
+        let troubles: Vec<String> = troubles.iter().cloned().chain(ledger).collect();
         Self::write(&ongoing, Count::of(board, maintenance, now), &troubles, now)
     }
 

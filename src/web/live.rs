@@ -154,8 +154,6 @@ impl Change {
 /// What changed since a version that somebody has: routes; and every part, since parts have no version.
 async fn since_then(doors: &Doors, version: &str) -> Change {
     let board = Arc::clone(&doors.board.borrow());
-    let mut parts: Vec<_> = pages::quick(doors).into();
-    parts.extend(pages::slow(doors).await);
     let life = version_of(&board);
     let (life, _) = life.split_once('.').unwrap_or_default();
     let known = version.split_once('.').filter(|(of, _)| *of == life).and_then(|(_, version)| version.parse().ok());
@@ -163,6 +161,8 @@ async fn since_then(doors: &Doors, version: &str) -> Change {
     let is_few = |known: &u64| board.changed_since(*known).is_some_and(|changed| changed.count() <= MANY);
     let known = known.filter(is_few);
     let Some(routes) = known.and_then(|known| routes_since(doors, &board, known)) else { return Change::Again };
+    let mut parts: Vec<_> = pages::quick(doors).into();
+    parts.extend(pages::slow(doors).await);
     let text = |(name, part): (&'static str, _)| (name, pages::section(name, &part).into_string());
     Parts { now: (doors.now)(), parts: parts.into_iter().map(text).collect(), routes }.change(&board)
 }

@@ -43,12 +43,7 @@ pub(super) fn scene() -> Scene {
         deploys: vec![deploy(-1_500, "api", "7.1"), deploy(-260, "worker", "v6.20150824")],
         maintenance: Maintenance::default(),
         letters: Vec::new(),
-        health: AgentHealth {
-            started_at: at(-3_600),
-            scheduled_at: Some(at(-1)),
-            store_up: true,
-            troubles: Vec::new(),
-        },
+        health: AgentHealth { started_at: at(-3_600), store_up: true },
     };
     for nth in 0..RUNS {
         for (place, route) in routes.iter().enumerate() {

@@ -107,7 +107,8 @@ async fn what_is_wrong_with_the_agent_itself_is_on_its_page() {
     };
     house.doors.metrics.reloaded(Some(NOW));
     let well = agent().await;
-    assert!(well.contains("✓ written") && !well.contains('✗') && !well.contains("Skipped"), "{well}");
+    assert!(well.contains("✓ written") && !well.contains("refused") && !well.contains("Skipped"), "{well}");
+    assert!(well.contains("✗ 1 that nobody has taken"), "{well}");
     house.doors.metrics.reloaded(None);
     house.doors.metrics.skipped(3);
     let mut board = Board::clone(&house.show.borrow());

@@ -18,7 +18,13 @@ use super::{
 };
 use crate::{
     detect::{Incident, incident::write_labels},
-    web::{Doors, Shared, answer::Problem, api::Asked, maintenance::Quiet, reports, told, version_of},
+    web::{
+        Doors, Shared,
+        answer::Problem,
+        api::Asked,
+        maintenance::{Quiet, nobody_took},
+        reports, told, version_of,
+    },
 };
 
 pub(in crate::web) async fn overview(State(doors): Shared, Query(asked): Asked) -> Result<Response, Problem> {
@@ -110,8 +116,7 @@ fn card(doors: &Doors, incident: &Incident) -> Markup {
 /// How the agent itself is.
 fn agent(doors: &Doors) -> Markup {
     let (board, now) = (Arc::clone(&doors.board.borrow()), (doors.now)());
-    let troubles: Vec<String> = board.agent.troubles.iter().cloned().chain(doors.troubles()).collect();
-    let waiting = doors.letters.borrow().iter().filter(|opening| !opening.over).count();
+    let untaken = doors.letters.borrow().iter().filter(|opening| nobody_took(opening)).count();
     html! {
         h2 { "The agent itself" }
         dl {
@@ -121,11 +126,12 @@ fn agent(doors: &Doors) -> Markup {
             @if doors.metrics.runs_skipped() > 0 {
                 dt { "Skipped" } dd.amber { "▲ " (doors.metrics.runs_skipped()) " runs that were due since it started: no room for them" }
             }
-            dt { "Pages" } dd { (waiting) " of which something is still to be told" }
+            dt { "Pages" }
+            dd { @if untaken == 0 { "✓ none waits to be taken" } @else { span.red { "✗ " (untaken) " that nobody has taken" } } }
             @if doors.metrics.is_config_refused() {
                 dt { "Config" } dd.red { "✗ was changed and is refused: the one before stays; the agent's log says why" }
             }
-            @for trouble in &troubles { dt { "Trouble" } dd.red { "✗ " (outside(trouble)) } }
+            @for trouble in doors.troubles() { dt { "Trouble" } dd.red { "✗ " (trouble) } }
             dt { "More" } dd { a href="/metrics" { "metrics" } ", " a href="/api/v1/incidents" { "incidents as JSON" } }
         }
     }
