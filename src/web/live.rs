@@ -20,7 +20,10 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast},
+    task::JoinHandle,
+};
 
 use super::{
     Doors, Shared,
@@ -46,20 +49,22 @@ const BEHIND: usize = 32;
 const LOOK: Duration = Duration::from_millis(400);
 /// Parts that take the ledger, or change by time alone, are written anew this often.
 const SLOW: Duration = Duration::from_secs(5);
-/// A reader who hears nothing for longer than this and some more knows that the connection is gone.
-const BEAT: Duration = Duration::from_secs(10);
+/// After so many looks without news readers are told that there is none: who is not told so, either, knows that what it
+/// shows is old.
+const BEAT: u32 = 25;
 
 /// Whoever looks, and what they are told.
 pub(super) struct Live {
     changes: broadcast::Sender<Change>,
-    is_told: Mutex<bool>,
+    /// Whoever looks at what changes; nobody while nobody wants to know.
+    watch: Mutex<Option<JoinHandle<()>>>,
     places: Arc<Semaphore>,
 }
 
 impl Default for Live {
     fn default() -> Self {
         let places = Arc::new(Semaphore::new(STREAMS));
-        Self { changes: broadcast::channel(BEHIND).0, is_told: Mutex::new(false), places }
+        Self { changes: broadcast::channel(BEHIND).0, watch: Mutex::default(), places }
     }
 }
 
@@ -70,6 +75,8 @@ enum Change {
     Parts { version: Arc<str>, data: Arc<str> },
     /// Something is not as it was that cannot be told part by part.
     Again,
+    /// Nothing is new, as of now.
+    Beat(Timestamp),
 }
 
 /// The parts that are new, by what they stand for.
@@ -101,8 +108,7 @@ pub(super) async fn events(
         Some(since) => Some(since_then(&doors, since).await),
         None => None,
     };
-    let looker =
-        Looker { first, changes, stopping: stopping.map(|Extension(stopping)| stopping), doors, _place: place };
+    let looker = Looker { first, changes, stopping: stopping.map(|Extension(stopping)| stopping), _place: place };
     let told = stream::unfold(looker, |mut looker| async move {
         let event = looker.next().await?;
         Some((Ok::<_, Infallible>(event), looker))
@@ -115,7 +121,6 @@ struct Looker {
     first: Option<Change>,
     changes: broadcast::Receiver<Change>,
     stopping: Option<Stopping>,
-    doors: Arc<Doors>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -137,7 +142,6 @@ impl Looker {
                 Err(broadcast::error::RecvError::Lagged(_)) => Some(Change::Again.event()),
                 Err(broadcast::error::RecvError::Closed) => None,
             },
-            () = tokio::time::sleep(BEAT) => Some(Event::default().event("beat").data((self.doors.now)().to_string())),
         }
     }
 }
@@ -147,6 +151,7 @@ impl Change {
         match self {
             Change::Parts { version, data } => Event::default().event("parts").id(version).data(data),
             Change::Again => Event::default().event("again").data("-"),
+            Change::Beat(now) => Event::default().event("beat").data(now.to_string()),
         }
     }
 }
@@ -187,24 +192,27 @@ impl Parts {
 impl Live {
     /// Has everybody told who looks, if that is not so already.
     fn tell(self: &Arc<Self>, doors: &Arc<Doors>) {
-        let mut is_told = self.is_told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_told {
-            *is_told = true;
-            tokio::spawn(Arc::clone(self).watch(Watch::of(Arc::clone(doors))));
+        let mut known = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(JoinHandle::is_finished) {
+            *known = Some(tokio::spawn(Arc::clone(self).watch(Watch::of(Arc::clone(doors)))));
         }
     }
 
     /// Looks at what changes until nobody wants to know.
     async fn watch(self: Arc<Self>, mut watch: Watch) {
+        let mut quiet = 0;
         loop {
-            if let Some(change) = watch.change().await {
-                // Whether anybody is there is asked below.
-                let _ = self.changes.send(change);
+            let change = watch.change().await;
+            quiet = if change.is_some() { 0 } else { quiet + 1 };
+            let beat = (quiet > 0 && quiet % BEAT == 0).then(|| Change::Beat((watch.doors.now)()));
+            // Whether anybody is there is asked below.
+            if let Some(told) = change.or(beat) {
+                let _ = self.changes.send(told);
             }
             {
-                let mut is_told = self.is_told.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut known = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
                 if self.changes.receiver_count() == 0 {
-                    *is_told = false;
+                    *known = None;
                     return;
                 }
             }

@@ -110,6 +110,19 @@ async fn whoever_comes_back_is_told_what_happened_meanwhile() {
 }
 
 #[tokio::test]
+async fn whoever_looks_is_told_when_nothing_is_new_by_the_one_who_would_know() {
+    let house = House::new().await;
+    let mut events = Events::of(&house, &version(&house).await, None).await;
+    let (name, _, now) = loop {
+        let event = events.next().await.unwrap();
+        if event.0 != "parts" {
+            break event;
+        }
+    };
+    assert_eq!((name.as_str(), now), ("beat", NOW.to_string()));
+}
+
+#[tokio::test]
 async fn strangers_words_are_text_in_what_is_sent_too() {
     let house = House::new().await;
     let mut events = Events::of(&house, &version(&house).await, None).await;
