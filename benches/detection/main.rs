@@ -8,6 +8,7 @@ mod blame;
 mod cost;
 mod figures;
 mod intermittent;
+mod next;
 mod noise;
 mod power;
 mod quiet;
@@ -40,10 +41,11 @@ pub(crate) struct Args {
 type Measure = fn(&Args) -> Section;
 
 /// In the order in which they are measured: memory first, since what others leave behind would count.
-const SECTIONS: [(&str, Measure); 9] = [
+const SECTIONS: [(&str, Measure); 10] = [
     ("cost", cost::measure),
     ("worlds", worlds::measure),
     ("two", two::measure),
+    ("next", next::measure),
     ("intermittent", intermittent::measure),
     ("power", power::measure),
     ("year2015", year2015::measure),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The family that a kind of fault belongs to: faults of one are the harder to tell apart.
-fn family(kind: &FaultKind) -> Family {
+pub(crate) fn family(kind: &FaultKind) -> Family {
     let outcome = match kind {
         FaultKind::DropOutput | FaultKind::PartialOutput { .. } | FaultKind::StaleOutput => Outcome::Lost,
         FaultKind::DuplicateOutput { .. } => Outcome::Duplicated,
@@ -36,7 +36,7 @@ fn family(kind: &FaultKind) -> Family {
 
 /// Whether some set of up to three labels covers exactly these routes: then nobody could tell two
 /// faults of one family from one.
-fn is_one_scope(routes: &[Arc<Route>], both: &BTreeSet<usize>) -> bool {
+pub(crate) fn is_one_scope(routes: &[Arc<Route>], both: &BTreeSet<usize>) -> bool {
     let pairs: BTreeSet<(String, String)> =
         routes.iter().flat_map(|route| route.facets().map(|(n, v)| (n.to_owned(), v.to_owned()))).collect();
     let pairs: Vec<_> = pairs.into_iter().collect();

@@ -446,6 +446,27 @@ impl Case {
         self.bad.values().any(|bad| bad.spot.outcome == outcome && !self.is_on_loan(&bad.spot))
     }
 
+    /// It spared no run and was over, is open again, and no final run says so yet.
+    pub fn is_unproven(&self) -> bool {
+        let proves = |bad: &Bad, before: &Before| bad.hit_at() >= before.until && !bad.spot.provisional;
+        self.incident.is_open()
+            && self
+                .before
+                .as_deref()
+                .is_some_and(|before| before.was_total && !self.bad.values().any(|bad| proves(bad, before)))
+    }
+
+    /// Another run of it has come to what this one is, or to what this one may still come to.
+    pub fn knows(&self, bad: &Bad) -> bool {
+        // What is not there yet, or not all of it, may only be late.
+        let waits = bad.spot.provisional && bad.family() == Family::Missing;
+        self.bad.values().filter(|known| known.spot.run != bad.spot.run).any(|known| {
+            let is_same = known.spot.outcome == bad.spot.outcome && !self.is_on_loan(&known.spot);
+            (is_same && (bad.family() != Family::Grey || known.is_unheard() == bad.is_unheard()))
+                || (waits && known.spot.outcome == Outcome::Late)
+        })
+    }
+
     /// It is, or was once called, of this family.
     pub fn is_of(&self, family: Family) -> bool {
         self.families.contains(&family)

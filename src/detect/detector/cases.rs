@@ -12,7 +12,6 @@ use crate::{
         incident::{IncidentId, LabelSet, Severity, write_labels},
         input::Change,
         suspects::{LARGE, Places, SECOND_FAULT, Seen, Suspect},
-        trail::Spot,
     },
 };
 
@@ -44,6 +43,7 @@ impl Detector {
         };
         let hits = |case: &Case| case.hit.contains_key(&bad.place);
         let about = |case: &Case| hits(case) || self.covers(&case.incident.suspects, bad.place);
+        let during = |case: &Case| during(case) && !self.has_left(case, bad);
         let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| during(case) && wanted(case));
         // Where two cases of the family are about a place, the one that was hit there more often.
         let own = (self.cases.iter().enumerate())
@@ -138,7 +138,9 @@ impl Detector {
             self.detach(at, joining, now, changes);
             return true;
         }
-        let open = |case: &Case| case.incident.is_open() && case.is_of(family);
+        let left =
+            |case: &Case| self.pending.iter().all(|bad| !group.contains(&bad.spot.run) || self.has_left(case, bad));
+        let open = |case: &Case| case.incident.is_open() && case.is_of(family) && !left(case);
         // Of two rare faults at once the second is hard to believe.
         let price = |case: &Case| if case.is_intermittent() { NEW_FAULT } else { SECOND_FAULT };
         let joined = self.cases.iter().position(|case| open(case) && self.one_explains(case, group, price(case)));
@@ -189,12 +191,7 @@ impl Detector {
         let mut runs = self.pending.iter().filter(|bad| group.contains(&bad.spot.run));
         // Rare losses have not been everywhere yet.
         let rare = case.is_intermittent() || case.inside.red <= 2;
-        // What is not there yet may be lost or only late.
-        let of_kind = |spot: &Spot| {
-            case.has_been(spot.outcome)
-                || spot.provisional && spot.outcome == Outcome::Lost && case.is_of(Family::Missing)
-        };
-        runs.all(|bad| of_kind(&bad.spot) && (rare || case.covers.has(bad.place as usize)))
+        runs.all(|bad| case.knows(bad) && (rare || case.covers.has(bad.place as usize)))
     }
 
     /// Opens a case on runs that came one by one.

@@ -21,6 +21,34 @@ const KNOWN_BY: usize = 3;
 const PLAINLY: f64 = 5.0;
 
 impl Detector {
+    /// Whether a case's fault, which spared hardly a run on a route, had left that route before this run went wrong
+    /// there, in a way in which no other run of the case did: whatever that is, it is not plainly the same.
+    pub(super) fn has_left(&self, case: &Case, bad: &Bad) -> bool {
+        if case.knows(bad) {
+            return false;
+        }
+        let came_back = |bad: &Bad| case.before.as_deref().is_some_and(|before| bad.hit_at() >= before.until);
+        if !bad.spot.provisional && case.is_unproven() && came_back(bad) {
+            return true;
+        }
+        let family = case.incident.family;
+        let hit_at = bad.spot.hit_at(family);
+        let earlier = self.trails[bad.place as usize]
+            .newest()
+            .filter(|spot| spot.run != bad.spot.run && (case.effect.0..hit_at).contains(&spot.hit_at(family)));
+        let (mut reds, mut spared, mut since) = (0, 0, 0);
+        for spot in earlier {
+            if case.bad.contains_key(&spot.run) {
+                reds += u32::from(!spot.provisional);
+            } else if spot.acquits(family) {
+                *(if reds == 0 { &mut since } else { &mut spared }) += 1;
+            }
+        }
+        // One bad run may be one of many that were spared; and one that was on its way when a fault began is
+        // spared by any.
+        reds > 1 && spared * 4 <= reds && since > spared
+    }
+
     /// Whether a case that is open again, together with pending runs, is a fault elsewhere: since it is
     /// open again, one set explains both, and it is not where the case was.
     pub(super) fn is_another(&self, at: usize, family: Family, group: &[Marker]) -> bool {
