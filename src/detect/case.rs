@@ -1,5 +1,7 @@
 //! A case: an incident with the runs that prove it, as detection works on it.
 
+mod before;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::before::{Before, Kept};
 use super::{
     incident::{Deploy, Incident, IncidentId, Onset, Severity, Step},
     suspects::{Field, Places, Seen, Suspect},
@@ -19,6 +22,8 @@ use crate::canary::{Family, Marker, Outcome, Phase, State, TargetName, Timestamp
 const KEPT: usize = 2_000;
 /// Up to so many bad runs, suspects are told apart with every green there is.
 const FEW: usize = 12;
+/// So many final runs, two of them of one route, tell in which way a fault shows.
+pub(super) const KNOWN_BY: usize = 3;
 /// Of the runs that an incident keeps, how many are its first ones.
 const FIRST: usize = 10;
 /// Lines of story kept.
@@ -155,20 +160,6 @@ pub struct Hit {
     /// Families that final verdicts there have been of.
     #[serde(default)]
     pub kinds: BTreeSet<Family>,
-}
-
-/// How a case stood when it was over, kept while it is open again: the new runs may turn out to be
-/// another fault's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Before {
-    /// As it was told.
-    pub incident: Incident,
-    /// What its suspects covered.
-    pub covers: Places,
-    /// It hit every run, so that what it is now can be told from what it was.
-    pub was_total: bool,
-    /// When the first run of the new opening was hit.
-    pub until: Timestamp,
 }
 
 /// Maps with keys that JSON cannot have, as lists of pairs.
@@ -446,20 +437,25 @@ impl Case {
         self.bad.values().any(|bad| bad.spot.outcome == outcome && !self.is_on_loan(&bad.spot))
     }
 
-    /// It spared no run and was over, is open again, and no final run says so yet.
-    pub fn is_unproven(&self) -> bool {
-        let proves = |bad: &Bad, before: &Before| bad.hit_at() >= before.until && !bad.spot.provisional;
-        self.incident.is_open()
-            && self
-                .before
-                .as_deref()
-                .is_some_and(|before| before.was_total && !self.bad.values().any(|bad| proves(bad, before)))
+    /// Since it is open again its final runs have gone wrong in ways in which it never had.
+    pub fn is_otherwise(&self, before: &Before) -> bool {
+        let finals = || self.bad.values().filter(|bad| !bad.spot.provisional);
+        let is_known = |outcome: &Outcome| {
+            let mut earlier = finals().filter(|bad| bad.hit_at() < before.until);
+            self.counted.contains_key(outcome) || earlier.any(|bad| bad.spot.outcome == *outcome)
+        };
+        let since: Vec<Outcome> =
+            finals().filter(|bad| bad.hit_at() >= before.until).map(|bad| bad.spot.outcome).collect();
+        since.len() >= KNOWN_BY && !since.iter().collect::<BTreeSet<_>>().into_iter().any(is_known)
     }
 
     /// Another run of it has come to what this one is, or to what this one may still come to.
     pub fn knows(&self, bad: &Bad) -> bool {
         // What is not there yet, or not all of it, may only be late.
         let waits = bad.spot.provisional && bad.family() == Family::Missing;
+        if self.counted.contains_key(&bad.spot.outcome) {
+            return true;
+        }
         self.bad.values().filter(|known| known.spot.run != bad.spot.run).any(|known| {
             let is_same = known.spot.outcome == bad.spot.outcome && !self.is_on_loan(&known.spot);
             (is_same && (bad.family() != Family::Grey || known.is_unheard() == bad.is_unheard()))

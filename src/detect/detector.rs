@@ -140,6 +140,12 @@ impl Detector {
             }
             case.base = base;
             case.covers = self.field.covered(&case.incident.suspects);
+            if let Some(before) = &mut case.before {
+                before.covers = self.field.covered(&before.incident.suspects);
+                if let Some(kept) = &mut before.kept {
+                    kept.move_to(&moved);
+                }
+            }
             case.blind_to.retain(|target| self.trails.iter().any(|trail| trail.route.target == *target));
             if case.incident.is_open()
                 && case.hit.is_empty()
@@ -229,7 +235,7 @@ impl Detector {
             return;
         }
         let before = self.trails[place as usize].remember(spot.clone());
-        self.end_loan(&spot, now, changes);
+        self.end_loan(&spot, now);
         if let Some(case) = self.cases.iter_mut().find(|case| case.bad.contains_key(&spot.run)) {
             if spot.is_green()
                 && let Some(called) = before.filter(|known| known.provisional)
@@ -281,28 +287,22 @@ impl Detector {
 
     /// A run that a case held because it might still become what the case is about, and that has turned
     /// out to be another fault's after all, is that fault's.
-    fn end_loan(&mut self, spot: &Spot, now: Timestamp, changes: &mut Vec<Change>) {
+    fn end_loan(&mut self, spot: &Spot, now: Timestamp) {
         if spot.provisional || spot.is_green() {
             return;
         }
-        let on_loan = |case: &Case, held: &Bad| {
-            case.is_on_loan(&held.spot) && held.spot.outcome.family() == spot.outcome.family()
-        };
         let lent = |case: &Case| {
             case.bad.get(&spot.run).is_some_and(|held| {
                 let is = Bad { spot: spot.clone(), ..held.clone() };
-                on_loan(case, held) || held.spot.provisional && case.incident.is_open() && self.has_left(case, &is)
+                let is_back = case.is_on_loan(&held.spot) && held.spot.outcome.family() == spot.outcome.family();
+                is_back || held.spot.provisional && case.incident.is_open() && self.has_left(case, &is)
             })
         };
         let Some(at) = self.cases.iter().position(lent) else { return };
         let case = &mut self.cases[at];
         let Some(held) = case.bad.get(&spot.run).cloned() else { return };
         case.lose(std::slice::from_ref(&held), &self.trails);
-        let bad = Bad { spot: spot.clone(), ..held.clone() };
-        if case.is_unproven() && !on_loan(case, &held) {
-            // It was opened again for this fault.
-            return self.detach(at, vec![bad], now, changes);
-        }
+        let bad = Bad { spot: spot.clone(), ..held };
         match self.explaining(&bad) {
             Some(at) => self.cases[at].take(bad, &self.trails),
             None => {

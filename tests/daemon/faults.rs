@@ -94,7 +94,7 @@ async fn play(watched: &Watched, case: &Case) -> Result<String, String> {
     let expected = watched.covered(case.fault.get("where").unwrap_or(&everywhere)).await;
     let was_open = open(watched).await;
     if !was_open.is_empty() {
-        return Err(format!("{name}: before it there is {was_open:#?}"));
+        return Err(format!("{name}: before it there is {}\n{}", was_open.len(), watched.story().await));
     }
     let id = watched.inject(&case.fault).await;
     let mut told: BTreeSet<String> = BTreeSet::new();
@@ -138,8 +138,7 @@ async fn play(watched: &Watched, case: &Case) -> Result<String, String> {
     if right && last.is_empty() {
         Ok(line)
     } else {
-        let all = watched.list("incidents").await.unwrap_or_default();
-        Err(format!("{line}\nopen at the end: {last:#?}\nall: {all:#?}"))
+        Err(format!("{line}\nopen at the end: {}\n{}", last.len(), watched.story().await))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         chance,
         detector::{Detector, TOGETHER},
         suspects::{self, Seen, Suspect},
+        trail::Spot,
     },
 };
 
@@ -35,12 +36,16 @@ impl Detector {
         if family.is_silent() {
             return bad.len() >= 2 && (bad.iter().any(|bad| !bad.spot.provisional) || self.is_no_haste(family, group));
         }
+        // What an open case explains says nothing of another fault.
+        let is_free =
+            |spot: &&Spot| !self.cases.iter().any(|case| case.incident.is_open() && case.bad.contains_key(&spot.run));
         let in_a_row = |place: u32| {
-            self.trails[place as usize].newest().take_while(|spot| spot.outcome == Outcome::Unknown).count()
+            let row = self.trails[place as usize].newest().take_while(|spot| spot.outcome == Outcome::Unknown);
+            row.filter(is_free).count()
         };
         let ambers = |place: u32| {
-            let trail = &self.trails[place as usize];
-            trail.newest().take(10).filter(|spot| spot.outcome.family() == Some(Family::Amber)).count()
+            let last = self.trails[place as usize].newest().take(10);
+            last.filter(|spot| spot.outcome.family() == Some(Family::Amber)).filter(is_free).count()
         };
         match family {
             Family::Grey if bad.iter().any(|bad| in_a_row(bad.place) >= BLIND_IN_A_ROW) => return true,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     canary::{Family, Marker, Outcome, Phase, State, Timestamp},
     detect::{
-        case::{Bad, Before, Case},
+        case::{Bad, Before, Case, Kept},
         detector::{Detector, resolve},
         end::{GREENS_TO_RESOLVE, LONGEST_PAUSE},
         incident::{IncidentId, LabelSet, Severity, write_labels},
@@ -43,11 +43,11 @@ impl Detector {
         };
         let hits = |case: &Case| case.hit.contains_key(&bad.place);
         let about = |case: &Case| hits(case) || self.covers(&case.incident.suspects, bad.place);
-        let during = |case: &Case| during(case) && !self.has_left(case, bad);
-        let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| during(case) && wanted(case));
+        let is_its = |case: &Case| during(case) && !self.has_left(case, bad);
+        let newest = |wanted: &dyn Fn(&Case) -> bool| self.cases.iter().rposition(|case| wanted(case) && is_its(case));
         // Where two cases of the family are about a place, the one that was hit there more often.
         let own = (self.cases.iter().enumerate())
-            .filter(|(_, case)| during(case) && case.is_of(bad.family()) && about(case))
+            .filter(|(_, case)| case.is_of(bad.family()) && about(case) && is_its(case))
             .max_by_key(|(at, case)| (case.incident.is_open(), case.hit.get(&bad.place).map(|hit| hit.runs), *at));
         own.map(|(at, _)| at).or_else(|| match bad.spot.outcome.state() {
             State::Amber | State::Grey => newest(&about),
@@ -275,6 +275,7 @@ impl Detector {
         let because = bad.last().map(|bad| bad.spot.run.to_string()).unwrap_or_default();
         let case = &mut self.cases[at];
         let before = case.incident.severity;
+        let kept = Kept::of(case);
         if let Some(first) = bad.first() {
             let pause = first.spot.due.since(case.last_bad);
             if pause <= LONGEST_PAUSE {
@@ -285,6 +286,7 @@ impl Detector {
                 covers: case.covers.clone(),
                 was_total: !case.is_intermittent() && case.inside.red > 2,
                 until: bad.iter().map(Bad::hit_at).min().unwrap_or(now),
+                kept: Some(kept),
             }));
         }
         case.incident.resolved_at = None;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    canary::{Family, Marker, Timestamp},
+    canary::{Family, Marker, State, Timestamp},
     detect::{
-        case::{Bad, Case},
+        case::{Bad, Case, KNOWN_BY},
         detector::{Detector, resolve},
-        end::would_have_shown,
+        end::{GREENS_TO_RESOLVE, would_have_shown},
         incident::{Incident, write_labels},
         input::Change,
         suspects::{SECOND_FAULT, Seen, Suspect, rank},
@@ -15,38 +15,43 @@ use crate::{
     },
 };
 
-/// So many final runs, two of them of one route, tell in which way a fault shows.
-const KNOWN_BY: usize = 3;
 /// What another name must explain better, in nats, before an outage that came back is another.
 const PLAINLY: f64 = 5.0;
 
 impl Detector {
-    /// Whether a case's fault, which spared hardly a run on a route, had left that route before this run went wrong
-    /// there, in a way in which no other run of the case did: whatever that is, it is not plainly the same.
+    /// Whether a case's fault, which spared hardly a run, had left a route before this run went wrong there, in a
+    /// way in which no other run of the case did: whatever that is, it is not plainly the same.
     pub(super) fn has_left(&self, case: &Case, bad: &Bad) -> bool {
         if case.knows(bad) {
             return false;
         }
-        let came_back = |bad: &Bad| case.before.as_deref().is_some_and(|before| bad.hit_at() >= before.until);
-        if !bad.spot.provisional && case.is_unproven() && came_back(bad) {
-            return true;
-        }
         let family = case.incident.family;
-        let hit_at = bad.spot.hit_at(family);
-        let earlier = self.trails[bad.place as usize]
-            .newest()
-            .filter(|spot| spot.run != bad.spot.run && (case.effect.0..hit_at).contains(&spot.hit_at(family)));
-        let (mut reds, mut spared, mut since) = (0, 0, 0);
-        for spot in earlier {
-            if case.bad.contains_key(&spot.run) {
-                reds += u32::from(!spot.provisional);
-            } else if spot.acquits(family) {
-                *(if reds == 0 { &mut since } else { &mut spared }) += 1;
-            }
+        let is_red = |spot: &Spot| case.bad.contains_key(&spot.run) && !spot.provisional;
+        let of_case = |place: u32| self.trails[place as usize].hit_from(family, case.effect.0);
+        let earlier = || {
+            let hit_at = bad.spot.hit_at(family);
+            of_case(bad.place).filter(move |spot| spot.run != bad.spot.run && spot.hit_at(family) < hit_at)
+        };
+        let free = |spot: &&Spot| !case.bad.contains_key(&spot.run) && spot.acquits(family);
+        let Some(last) = earlier().filter(|spot| is_red(spot)).map(|spot| spot.hit_at(family)).max() else {
+            return false;
+        };
+        // A fault that comes and goes has side effects in its pauses too.
+        let is_red_too = bad.spot.outcome.state() == State::Red;
+        let enough = if is_red_too { 1 } else { GREENS_TO_RESOLVE };
+        let since = earlier().filter(free).filter(|spot| spot.hit_at(family) > last).count();
+        if since < enough || !case.incident.is_open() {
+            return since >= enough;
         }
-        // One bad run may be one of many that were spared; and one that was on its way when a fault began is
+        // A few bad runs may be some of many that were spared; and what was on its way when a fault began is
         // spared by any.
-        reds > 1 && spared * 4 <= reds && since > spared
+        let (mut reds, mut spared) = (0, 0);
+        for place in case.hit.keys().copied().chain(case.covers.each().map(|at| at as u32)).collect::<BTreeSet<_>>() {
+            let within = || of_case(place).filter(|spot| spot.run != bad.spot.run && spot.hit_at(family) <= last);
+            reds += within().filter(|spot| is_red(spot)).count();
+            spared += within().filter(free).count();
+        }
+        reds >= KNOWN_BY && spared * 4 <= reds
     }
 
     /// Whether a case that is open again, together with pending runs, is a fault elsewhere: since it is
@@ -66,6 +71,9 @@ impl Detector {
     /// Whether a case that is open again is plainly another fault than the outage it was.
     pub(super) fn has_become_another(&self, case: &Case, until: Option<Timestamp>) -> bool {
         let Some(before) = case.before.as_ref().filter(|before| before.was_total) else { return false };
+        if case.is_otherwise(before) {
+            return true;
+        }
         let family = case.incident.family;
         let of = |run: &Marker| case.bad.contains_key(run);
         let seen = self.seen(family, of, before.until, until, Some(case));
@@ -90,6 +98,10 @@ impl Detector {
         let history = std::mem::take(&mut case.incident.history);
         case.incident = Incident { history, ..before.incident };
         case.covers = before.covers;
+        if let Some(kept) = before.kept {
+            // The return of another fault says nothing of this one, nor when somebody was told of it.
+            kept.give_back(case);
+        }
         case.tell(now, "over as it was: the runs since are another fault's".to_owned());
         let id = case.incident.id.clone();
         changes.push(if case.told.take().is_some() { Change::Resolved(id.clone()) } else { Change::Moved(id.clone()) });
