@@ -57,6 +57,14 @@ fn whatever_is_broken_is_named_right_and_whatever_is_not_pages_nobody() {
     assert!(outputs.iter().all(|output| output.status.code() == Some(0)));
 }
 
+#[test]
+fn the_false_return_of_an_outage_does_not_spend_the_page_of_a_true_one() {
+    let file = scenarios().into_iter().find(|path| path.ends_with("old-again-after-it-was-late.toml")).expect("there");
+    let output = replay(&[file.to_str().expect("UTF-8"), "--format", "json"]);
+    // The outage; its return, which turns out to be another fault; that one; and its return for good.
+    assert_eq!((&lines(&output)[0]["incidents"], &lines(&output)[0]["pages"]), (&2.into(), &4.into()), "{output:?}");
+}
+
 /// A config with a canary of its own, whose keys are nowhere to be found.
 const OWN: &str = r#"
 [platform.eu.treasure-data]

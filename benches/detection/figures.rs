@@ -70,6 +70,11 @@ pub(crate) fn percent(part: usize, whole: usize) -> Value {
     if whole == 0 { Value::Null } else { json!(round(100.0 * part as f64 / whole as f64, 2)) }
 }
 
+/// How many of these are so, in percent.
+pub(crate) fn share<R>(all: &[&R], is_so: impl Fn(&R) -> bool) -> Value {
+    percent(all.iter().filter(|one| is_so(one)).count(), all.len())
+}
+
 /// The nearest rank: a value that really occurred. Null if none did.
 pub(crate) fn rank(values: &mut [f64], share: f64) -> Value {
     values.sort_by(f64::total_cmp);

@@ -14,9 +14,9 @@ use serde_json::json;
 
 use crate::{
     Args,
-    figures::{Section, each, percent},
+    figures::{Section, each, share},
     random::{self, START, covered},
-    score::{Told, list, told, written},
+    score::{Told, account, named_apart, told, too_many, written},
     two::{family, is_one_scope},
     worlds::WARM_RUNS,
 };
@@ -105,13 +105,11 @@ fn one(given: u64, alone: bool) -> Result {
         let in_time = at == 1 || told.at < second;
         in_time && told.is_due_to(&faults[at], &routes) && told.names(&scopes[at], &routes)
     };
-    let both = (0..told.len()).any(|a| (0..told.len()).any(|b| a != b && fits(0, &told[a]) && fits(1, &told[b])));
-    let named = if both { 2 } else { usize::from((0..2).any(|at| told.iter().any(|told| fits(at, told)))) };
-    let explained = told.iter().filter(|told| faults.iter().any(|fault| told.is_due_to(fault, &routes))).count();
-    let (false_pages, extra) = (told.len() - explained, explained.saturating_sub(2));
+    let named = named_apart(&told, fits);
+    let (false_pages, extra) = too_many(&told, &faults, &routes);
     let miss = (named < 2 || false_pages + extra > 0).then(|| {
         let fault = |at: usize| format!("{} on {}", faults[at].kind, written(&scopes[at]));
-        let told = if alone { told.iter().map(Told::story).collect::<Vec<_>>().join(" || ") } else { list(&told) };
+        let told = account(&told, alone);
         format!(
             "seed {given} ({differs:?}): {} until {ends} and, {} s after, {}; told: {told}",
             fault(0),
@@ -126,15 +124,13 @@ fn one(given: u64, alone: bool) -> Result {
 pub(crate) fn measure(args: &Args) -> Section {
     let results = each(args.worlds, |nth| one(args.seed + nth, args.worlds == 1));
     let row = |name: &str, results: Vec<&Result>| {
-        let n = results.len();
-        let count = |of: &dyn Fn(&Result) -> bool| results.iter().filter(|result| of(result)).count();
         vec![
             json!(name),
-            json!(n),
-            percent(count(&|result| result.named == 2), n),
-            percent(count(&|result| result.named >= 1), n),
+            json!(results.len()),
+            share(&results, |result| result.named == 2),
+            share(&results, |result| result.named >= 1),
             json!(results.iter().map(|result| result.false_pages).sum::<usize>()),
-            percent(count(&|result| result.extra > 0), n),
+            share(&results, |result| result.extra > 0),
         ]
     };
     let that = |differs: Differs| results.iter().filter(|result| result.differs == differs).collect();

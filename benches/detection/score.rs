@@ -56,6 +56,23 @@ impl Told<'_> {
     }
 }
 
+/// How many of two faults are named, each by an incident of its own.
+pub(crate) fn named_apart(told: &[Told<'_>], names: impl Fn(usize, &Told<'_>) -> bool) -> usize {
+    let both = (0..told.len()).any(|a| (0..told.len()).any(|b| a != b && names(0, &told[a]) && names(1, &told[b])));
+    if both { 2 } else { usize::from((0..2).any(|at| told.iter().any(|told| names(at, told)))) }
+}
+
+/// What was told beyond an incident for each fault: of no fault, and more than once.
+pub(crate) fn too_many(told: &[Told<'_>], faults: &[Fault], routes: &[Arc<Route>]) -> (usize, usize) {
+    let due = told.iter().filter(|told| faults.iter().any(|fault| told.is_due_to(fault, routes))).count();
+    (told.len() - due, due.saturating_sub(faults.len()))
+}
+
+/// What was told of one world among many; of a world alone the whole story.
+pub(crate) fn account(told: &[Told<'_>], alone: bool) -> String {
+    if alone { told.iter().map(Told::story).collect::<Vec<_>>().join(" || ") } else { list(told) }
+}
+
 /// Told in full at most.
 const LISTED: usize = 4;
 

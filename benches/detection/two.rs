@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::{
     Args,
-    figures::{Section, each, percent},
+    figures::{Section, each, share},
     random::{self, START, covered},
-    score::{Told, list, told, written},
+    score::{Told, account, named_apart, told, too_many, written},
     worlds::WARM_RUNS,
 };
 
@@ -89,8 +89,7 @@ fn masked(told: &[Told<'_>], faults: &[Fault], scopes: &[LabelSet; 2], routes: &
         let of_other = &scopes_covered[1 - at];
         told.is_due_to(&faults[at], routes) && scopes_covered[at].difference(of_other).eq(named.difference(of_other))
     };
-    let both = (0..told.len()).any(|a| (0..told.len()).any(|b| a != b && fits(0, &told[a]) && fits(1, &told[b])));
-    if both { 2 } else { usize::from((0..2).any(|at| told.iter().any(|told| fits(at, told)))) }
+    named_apart(told, fits)
 }
 
 fn one(seed: u64, alone: bool) -> Result {
@@ -122,14 +121,12 @@ fn one(seed: u64, alone: bool) -> Result {
     // Each by an incident of its own.
     let named = (0..2).filter(|at| is_named(*at)).count();
     let named_or_masked = masked(&told, &faults, &scopes, &routes);
-    let explained = told.iter().filter(|told| faults.iter().any(|fault| told.is_due_to(fault, &routes))).count();
-    let (false_pages, extra) = (told.len() - explained, explained.saturating_sub(2));
+    let (false_pages, extra) = too_many(&told, &faults, &routes);
     let miss = (named < 2 || false_pages + extra > 0).then(|| {
         let fault = |at: usize| format!("{} on {}", faults[at].kind, written(&scopes[at]));
         let apart = second.since(from).as_secs();
         let how = if named_or_masked == 2 { " (where one hides the other)" } else { "" };
-        // Of one world alone the whole story.
-        let told = if alone { told.iter().map(Told::story).collect::<Vec<_>>().join(" || ") } else { list(&told) };
+        let told = account(&told, alone);
         format!("seed {given}{how}: {} and, {apart} s later, {}; told: {told}", fault(0), fault(1))
     });
     Result { same_family, named, named_or_masked, false_pages, extra, miss }
@@ -139,16 +136,14 @@ fn one(seed: u64, alone: bool) -> Result {
 pub(crate) fn measure(args: &Args) -> Section {
     let results = each(args.worlds, |nth| one(args.seed + nth, args.worlds == 1));
     let row = |name: &str, results: Vec<&Result>| {
-        let n = results.len();
-        let count = |of: &dyn Fn(&Result) -> bool| results.iter().filter(|result| of(result)).count();
         vec![
             json!(name),
-            json!(n),
-            percent(count(&|result| result.named == 2), n),
-            percent(count(&|result| result.named_or_masked == 2), n),
-            percent(count(&|result| result.named >= 1), n),
+            json!(results.len()),
+            share(&results, |result| result.named == 2),
+            share(&results, |result| result.named_or_masked == 2),
+            share(&results, |result| result.named >= 1),
             json!(results.iter().map(|result| result.false_pages).sum::<usize>()),
-            percent(count(&|result| result.extra > 0), n),
+            share(&results, |result| result.extra > 0),
         ]
     };
     Section {

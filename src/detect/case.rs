@@ -1,9 +1,9 @@
 //! A case: an incident with the runs that prove it, as detection works on it.
 
 mod before;
+mod votes;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::before::{Before, Kept};
+use self::votes::{Votes, severity_of};
 use super::{
     incident::{Deploy, Incident, IncidentId, Onset, Severity, Step},
     suspects::{Field, Places, Seen, Suspect},
@@ -31,9 +32,6 @@ const STORY: usize = 200;
 /// A deploy is named if it lies in the bracket or this long before the last good run: releases
 /// take effect when workers restart, not when the pipeline says so.
 const DEPLOY_BEFORE: Duration = Duration::from_secs(30 * 60);
-/// Nobody has seen anything for this long: no longer a warning.
-const BLIND_TOO_LONG: Duration = Duration::from_secs(30 * 60);
-
 /// One bad run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bad {
@@ -133,17 +131,6 @@ pub struct Said {
     deploy: Option<Deploy>,
     #[serde(default)]
     provisional: bool,
-}
-
-/// What the runs that a case keeps came to.
-#[derive(Clone, Debug, Default)]
-struct Votes {
-    /// By outcome, without those on loan.
-    by: BTreeMap<Outcome, u32>,
-    /// How many are final.
-    finals: u32,
-    /// Outcome, family and severity say what the votes say.
-    weighed: bool,
 }
 
 /// One place that is hit.
@@ -327,50 +314,6 @@ impl Case {
         self.stale = true;
     }
 
-    /// Counts one run in, or out again.
-    fn vote(&mut self, spot: &Spot, counts: bool) {
-        let on_loan = self.is_on_loan(spot);
-        let Some(votes) = &mut self.votes else { return };
-        votes.weighed = false;
-        let add = |n: &mut u32| *n = if counts { *n + 1 } else { *n - 1 };
-        if !spot.provisional {
-            add(&mut votes.finals);
-        }
-        if !on_loan {
-            let n = votes.by.entry(spot.outcome).or_default();
-            add(n);
-            if *n == 0 {
-                votes.by.remove(&spot.outcome);
-            }
-        }
-    }
-
-    /// The votes, counted anew if that is needed.
-    fn count(&mut self) -> &mut Votes {
-        let counted = self.votes.take().unwrap_or_else(|| {
-            let mut votes = Votes::default();
-            for bad in self.bad.values() {
-                votes.finals += u32::from(!bad.spot.provisional);
-                if !self.is_on_loan(&bad.spot) {
-                    *votes.by.entry(bad.spot.outcome).or_default() += 1;
-                }
-            }
-            votes
-        });
-        self.votes.insert(counted)
-    }
-
-    /// Whether its runs went wrong in ways of more than one family.
-    pub fn is_mixed(&mut self) -> bool {
-        let families: BTreeSet<_> = self.count().by.keys().map(|outcome| outcome.family()).collect();
-        families.len() > 1
-    }
-
-    /// Its runs were changed from outside: what they came to is counted anew.
-    pub fn recount(&mut self) {
-        self.votes = None;
-    }
-
     /// What one of its runs has become: another bad outcome, or none.
     pub fn revise(&mut self, spot: &Spot) {
         if spot.is_green() {
@@ -439,14 +382,11 @@ impl Case {
 
     /// Since it is open again its final runs have gone wrong in ways in which it never had.
     pub fn is_otherwise(&self, before: &Before) -> bool {
-        let finals = || self.bad.values().filter(|bad| !bad.spot.provisional);
-        let is_known = |outcome: &Outcome| {
-            let mut earlier = finals().filter(|bad| bad.hit_at() < before.until);
-            self.counted.contains_key(outcome) || earlier.any(|bad| bad.spot.outcome == *outcome)
-        };
-        let since: Vec<Outcome> =
-            finals().filter(|bad| bad.hit_at() >= before.until).map(|bad| bad.spot.outcome).collect();
-        since.len() >= KNOWN_BY && !since.iter().collect::<BTreeSet<_>>().into_iter().any(is_known)
+        let finals = self.bad.values().filter(|bad| !bad.spot.provisional);
+        let (since, earlier): (Vec<&Bad>, Vec<&Bad>) = finals.partition(|bad| bad.hit_at() >= before.until);
+        let known: BTreeSet<Outcome> = earlier.into_iter().map(|bad| bad.spot.outcome).collect();
+        let is_new = |bad: &&Bad| !known.contains(&bad.spot.outcome) && !self.counted.contains_key(&bad.spot.outcome);
+        since.len() >= KNOWN_BY && since.iter().all(is_new)
     }
 
     /// Another run of it has come to what this one is, or to what this one may still come to.
@@ -473,43 +413,6 @@ impl Case {
         spot.provisional
             && spot.outcome.state() == State::Red
             && spot.outcome.family().is_some_and(|family| !self.is_of(family))
-    }
-
-    /// Outcome, family and severity are those of most of its runs. Answers whether anything had to be
-    /// looked at: not if no run has changed, and time alone changes nothing.
-    pub fn weigh(&mut self, now: Timestamp) -> bool {
-        if self.votes.as_ref().is_some_and(|votes| votes.weighed) && self.incident.family != Family::Grey {
-            return false;
-        }
-        let counted = self.count();
-        counted.weighed = true;
-        let (mut votes, finals) = (counted.by.clone(), counted.finals);
-        for (outcome, n) in &self.counted {
-            *votes.entry(*outcome).or_default() += n;
-        }
-        // Among equals a red one before its side effects, what it was called so far before other side
-        // effects, then the first in the table of outcomes, which is the worse.
-        let own = self.incident.family;
-        let weight = |outcome: &Outcome, votes: u32| {
-            let red = outcome.state() == State::Red;
-            (votes, red, !red && outcome.family() == Some(own), Reverse(*outcome))
-        };
-        if let Some((outcome, _)) = votes.iter().max_by_key(|(outcome, votes)| weight(outcome, **votes)) {
-            self.incident.outcome = *outcome;
-            self.incident.family = outcome.family().unwrap_or(self.incident.family);
-            // What was on loan may be its own now.
-            if self.families.insert(self.incident.family) {
-                self.recount();
-            }
-        }
-        self.incident.provisional = self.counted.is_empty() && finals == 0;
-        let runs: u32 = votes.values().sum();
-        self.incident.severity = match self.incident.family {
-            family if family.is_silent() && runs == 1 => Severity::Warning,
-            Family::Grey if now.since(self.incident.opened_at) >= BLIND_TOO_LONG => Severity::Critical,
-            family => severity_of(family),
-        };
-        true
     }
 
     /// Takes over what the search found.
@@ -572,12 +475,5 @@ impl Case {
         if self.incident.history.len() < STORY {
             self.incident.history.push(Step { at, text });
         }
-    }
-}
-
-fn severity_of(family: Family) -> Severity {
-    match family {
-        Family::Missing | Family::Extra | Family::Values | Family::Honest => Severity::Critical,
-        Family::Amber | Family::Grey => Severity::Warning,
     }
 }

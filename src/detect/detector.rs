@@ -141,10 +141,7 @@ impl Detector {
             case.base = base;
             case.covers = self.field.covered(&case.incident.suspects);
             if let Some(before) = &mut case.before {
-                before.covers = self.field.covered(&before.incident.suspects);
-                if let Some(kept) = &mut before.kept {
-                    kept.move_to(&moved);
-                }
+                before.move_to(&self.field, &moved);
             }
             case.blind_to.retain(|target| self.trails.iter().any(|trail| trail.route.target == *target));
             if case.incident.is_open()

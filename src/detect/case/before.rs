@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{Case, Hit, pairs};
 use crate::{
     canary::{Family, Timestamp},
-    detect::{incident::Incident, suspects::Places},
+    detect::{
+        incident::Incident,
+        suspects::{Field, Places},
+    },
 };
 
 /// How a case stood when it was over, kept while it is open again: the new runs may turn out to be
@@ -28,6 +31,17 @@ pub struct Before {
     /// What the runs of the new opening change.
     #[serde(default)]
     pub kept: Option<Kept>,
+}
+
+impl Before {
+    /// Routes have other indices now; those that have none are gone.
+    pub fn move_to(&mut self, field: &Field, moved: &HashMap<u32, u32>) {
+        self.covers = field.covered(&self.incident.suspects);
+        if let Some(kept) = &mut self.kept {
+            let hit = std::mem::take(&mut kept.hit).into_iter();
+            kept.hit = hit.filter_map(|(at, hit)| Some((*moved.get(&at)?, hit))).collect();
+        }
+    }
 }
 
 /// What a case has learned from its runs, as it was when it was over.
@@ -55,12 +69,6 @@ impl Kept {
             last_hit: case.last_hit,
             turns_after: case.turns_after,
         }
-    }
-
-    /// Its places have other indices now; those that have none are gone.
-    pub fn move_to(&mut self, moved: &HashMap<u32, u32>) {
-        let hit = std::mem::take(&mut self.hit).into_iter();
-        self.hit = hit.filter_map(|(at, hit)| Some((*moved.get(&at)?, hit))).collect();
     }
 
     /// To the case.

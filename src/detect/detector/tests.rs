@@ -1,5 +1,7 @@
 //! Detection told by verdicts alone: who is named, when, and when nobody is told.
 
+mod parting;
+
 use super::*;
 use crate::canary::{
     CanaryName, Claim, Evidence, LabelName, Labels, Look, Marker, Mode, Outcome, Phase, PlatformName, Rows, Sighting,
@@ -311,31 +313,6 @@ fn jobs_that_could_not_write_where_nobody_could_read_are_no_second_incident() {
 }
 
 #[test]
-fn two_faults_at_once_are_two_incidents() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    teller.minutes(30..36, |route, _| match route {
-        0 | 1 => Outcome::Lost,
-        4 => Outcome::Corrupted,
-        _ => Outcome::Landed,
-    });
-    let mut named: Vec<String> = teller.opened().iter().map(|incident| incident.suspects_text()).collect();
-    named.sort();
-    assert_eq!(named, ["cluster=hadoop2 target=web", "engine=presto"]);
-}
-
-#[test]
-fn a_fault_that_spreads_stays_one_incident_and_widens() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    teller.minutes(30..33, |route, _| if route < 2 { Outcome::Lost } else { Outcome::Landed });
-    assert_eq!(teller.opened()[0].suspects_text(), "engine=presto");
-    teller.minutes(33..45, |route, _| if route < 4 { Outcome::Lost } else { Outcome::Landed });
-    assert_eq!(teller.opened().len(), 1);
-    assert_eq!(teller.opened()[0].suspects_text(), "worker=v5");
-}
-
-#[test]
 fn a_snapshot_and_the_inputs_since_give_the_same_state() {
     let mut teller = Teller::new();
     let outcome = |route: usize, minute: u64| if route < 4 && minute >= 40 { Outcome::Lost } else { Outcome::Landed };
@@ -394,12 +371,6 @@ fn as_many_late_runs_as_unseen_ones_do_not_change_what_nobody_could_see() {
     assert_eq!(told, [Outcome::Unknown]);
 }
 
-fn lost_on(routes: std::ops::Range<usize>, minutes: std::ops::Range<u64>) -> impl Fn(usize, u64) -> Outcome {
-    move |route, minute| {
-        if routes.contains(&route) && minutes.contains(&minute) { Outcome::Lost } else { Outcome::Landed }
-    }
-}
-
 /// Openings that somebody was told of, by id.
 fn told(teller: &Teller) -> Vec<String> {
     let opened = teller.changes.iter().filter_map(|(_, change)| match change {
@@ -407,69 +378,6 @@ fn told(teller: &Teller) -> Vec<String> {
         _ => None,
     });
     opened.collect()
-}
-
-#[test]
-fn a_fault_that_comes_back_within_a_day_is_the_same_incident_and_told_again_once_in_six_hours() {
-    let mut teller = Teller::new();
-    teller.minutes(0..40, lost_on(0..4, 30..33));
-    assert_eq!((teller.opened().len(), teller.resolved()), (1, 1));
-    teller.minutes(40..48, lost_on(0..4, 40..43));
-    assert_eq!((teller.opened().len(), teller.resolved()), (2, 1), "a pause that ended badly is waited out");
-    teller.minutes(48..150, green);
-    assert_eq!(teller.resolved(), 2);
-    teller.minutes(150..240, lost_on(0..4, 150..153));
-    let ids = told(&teller);
-    assert_eq!(ids.len(), 2, "the third opening, two hours later, wakes nobody again");
-    assert_eq!(ids[0], ids[1]);
-    assert_eq!(teller.resolved(), 2, "of an opening that nobody was told of nobody is told the end");
-    let incident = teller.opened()[0];
-    assert!(incident.reopened_at.is_some() && !incident.is_open());
-}
-
-#[test]
-fn one_run_in_eight_is_one_incident_that_ends_when_a_bad_run_would_have_shown() {
-    let mut teller = Teller::new();
-    // Every route of v5 in its turn.
-    let rare = |route: usize, minute: u64| {
-        if minute >= 30 && route < 4 && (minute + 2 * route as u64).is_multiple_of(8) {
-            Outcome::Lost
-        } else {
-            Outcome::Landed
-        }
-    };
-    teller.minutes(0..90, rare);
-    let before = teller.resolved();
-    let opened = teller.opened();
-    assert!(opened.iter().all(|incident| incident.id == opened[0].id));
-    assert_eq!((opened[0].suspects_text().as_str(), opened[0].is_open()), ("worker=v5", true));
-    teller.minutes(90..92, green);
-    assert_eq!(teller.resolved(), before, "two clean minutes are no proof");
-    teller.minutes(92..120, green);
-    assert_eq!(teller.resolved(), before + 1);
-}
-
-#[test]
-fn an_incident_narrows_to_what_is_still_broken() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    teller.minutes(30..50, |route, minute| if minute < 40 || route < 2 { Outcome::Lost } else { Outcome::Landed });
-    let opened = teller.opened();
-    assert_eq!(opened.len(), 1);
-    assert_eq!(opened[0].suspects_text(), "engine=presto");
-    assert!(opened[0].history.iter().any(|step| step.text.contains("was lost on everything")));
-}
-
-#[test]
-fn two_faults_of_one_kind_that_begin_together_are_told_apart() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    teller.minutes(30..45, |route, _| if [0, 1, 5].contains(&route) { Outcome::Lost } else { Outcome::Landed });
-    let mut named: Vec<String> = teller.detector.open_incidents().map(|incident| incident.suspects_text()).collect();
-    named.sort();
-    assert_eq!(named, ["cluster=hadoop2 target=bucket", "engine=presto"]);
-    let ids: std::collections::BTreeSet<String> = told(&teller).into_iter().collect();
-    assert_eq!(ids.len(), 2);
 }
 
 #[test]
@@ -588,31 +496,4 @@ fn an_incident_stays_what_it_was_when_the_agent_was_away_while_its_runs_were_jud
         teller.verdict(run, n, at(1800 + n as u64), Outcome::Unknown, false);
     }
     assert_eq!((teller.opened()[0].outcome, teller.resolved()), (Outcome::Lost, 0));
-}
-
-/// What was told, by the name that it has now.
-fn named(teller: &Teller) -> Vec<String> {
-    let text = |incident: &&Incident| format!("{} on {}", incident.outcome, incident.suspects_text());
-    teller.opened().iter().map(text).collect()
-}
-
-#[test]
-fn faults_of_two_kinds_side_by_side_are_two_incidents_even_if_they_were_taken_for_one() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    // Doubled rows acquit nobody of a false error, and the first runs speak for everything.
-    teller.minutes(30..40, |route, _| if route < 4 { Outcome::Duplicated } else { Outcome::Unclaimed });
-    assert_eq!(named(&teller), ["duplicated on worker=v5", "unclaimed on cluster=hadoop2"]);
-}
-
-#[test]
-fn side_effects_on_routes_of_an_incident_stay_with_it() {
-    let mut teller = Teller::new();
-    teller.minutes(0..30, green);
-    teller.minutes(30..40, |route, minute| match route {
-        0..4 if minute % 3 == 2 => Outcome::Late,
-        0..4 => Outcome::Lost,
-        _ => Outcome::Landed,
-    });
-    assert_eq!(named(&teller), ["lost on worker=v5"]);
 }
