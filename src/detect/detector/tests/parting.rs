@@ -153,3 +153,15 @@ fn an_outage_that_came_back_as_another_fault_is_as_it_was_wherever_its_routes_st
     let mirrored = hit.into_iter().map(|(place, hit)| (5 - place, hit)).collect();
     assert_eq!(case.hit, mirrored);
 }
+
+#[test]
+fn a_row_of_ambers_that_an_incident_explains_makes_no_second_one_of_a_single_late_run() {
+    let mut teller = Teller::new();
+    teller.minutes(0..30, green);
+    teller.minutes(30..42, |route, minute| match (route, minute) {
+        (0, 39) => Outcome::Late,
+        (0, 36..) | (4.., _) => Outcome::Landed,
+        _ => Outcome::Unclaimed,
+    });
+    assert_eq!(teller.opened().len(), 1, "{:?}", named(&teller));
+}
